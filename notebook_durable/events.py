@@ -1,0 +1,107 @@
+"""What happens in an execution, as data. Observers (live output, logs, widgets) get these, in order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from notebook_durable.model import Attempt, Entry, Outcome, RunId
+
+__all__ = [
+    "AttemptFailed",
+    "Event",
+    "ExecutionEnded",
+    "ExecutionStarted",
+    "StepDamaged",
+    "StepEnded",
+    "StepReplayed",
+    "StepStarted",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Base of all events."""
+
+    run: RunId
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionStarted(Event):
+    """The run was opened.
+
+    Attributes:
+        number: of the run, see ``Claim``.
+        execution: from 1.
+        previous: how the one before ended.
+        recorded: how many entries the journal holds.
+        at: seconds since the epoch.
+    """
+
+    number: int
+    execution: int
+    previous: Outcome | None
+    recorded: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class StepStarted(Event):
+    """An attempt begins.
+
+    Attributes:
+        entry: as it was written; ``entry.attempts`` is the number of this attempt.
+        max_attempts: None: no limit.
+        reason: why it runs instead of being replayed, for people: "new", "outcome unknown: running again" ...
+    """
+
+    entry: Entry
+    max_attempts: int | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepReplayed(Event):
+    """A recorded result was handed back. ``entry.spent`` is what that saved, in seconds."""
+
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class StepDamaged(Event):
+    """A recorded entry failed its check and will be computed anew."""
+
+    entry: Entry
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptFailed(Event):
+    """An attempt failed and another follows.
+
+    Attributes:
+        next_at: when it will begin, in seconds since the epoch.
+    """
+
+    entry: Entry
+    attempt: Attempt
+    max_attempts: int | None
+    next_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class StepEnded(Event):
+    """A step came to its end in this execution: see ``entry.status``."""
+
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionEnded(Event):
+    """The cell or block was left.
+
+    Attributes:
+        at: seconds since the epoch.
+    """
+
+    outcome: Outcome
+    at: float

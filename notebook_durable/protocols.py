@@ -1,0 +1,193 @@
+"""The ports: what the engine needs from the world. Each docstring is the contract that its test suite checks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol, runtime_checkable
+
+from notebook_durable.events import Event
+from notebook_durable.model import (
+    Attempt,
+    Claim,
+    Entry,
+    Outcome,
+    Owner,
+    Payload,
+    RunId,
+    RunInfo,
+    RunStatus,
+    StepCode,
+)
+
+__all__ = ["Clock", "Codec", "Describer", "Executor", "Guard", "Observer", "Serializer", "Store"]
+
+
+@runtime_checkable
+class Serializer(Protocol):
+    """Turns a step's value into bytes and back (Restate's ``Serde`` plus a name).
+
+    ``deserialize(serialize(value))`` must equal ``value`` and have its type. ``name`` is written into the journal and
+    must stay the same as long as old entries are to be read. Either method may raise anything; an error in
+    ``serialize`` makes the value "not storable", one in ``deserialize`` reaches the cell.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    def serialize(self, value: Any, /) -> bytes: ...
+
+    def deserialize(self, data: bytes, /) -> Any: ...
+
+
+class Codec(Protocol):
+    """Chooses a serializer per value, and finds the one that wrote a payload."""
+
+    def encode(self, value: Any, serializer: Serializer | None = None) -> Payload:
+        """Write a value, with ``serializer`` if one is given.
+
+        Raises:
+            NotStorableError: if it could not be brought back as it is; names type and path.
+        """
+
+    def decode(self, payload: Payload, serializer: Serializer | None = None) -> Any:
+        """Read a value. The caller has made sure that the bytes are authentic.
+
+        Raises:
+            UnknownSerializerError: if neither ``serializer`` nor a built-in one has the recorded name.
+            UndefinedClassError: if a class of the notebook is not defined yet.
+        """
+
+
+class Store(Protocol):
+    """Keeps runs and their entries. Used by one thread at a time, except the reading methods.
+
+    Every write names its claim and is refused with RunTakenOverError if a later claim exists. A write either happens
+    whole or not at all. What was committed is readable by any process afterwards, also when this one is killed.
+    Errors are StoreError and its subclasses, never the driver's own; nothing that is not ours is overwritten.
+    """
+
+    @property
+    def location(self) -> str:
+        """Where it is, for people."""
+
+    # -- executing a run
+
+    def claim(
+        self,
+        run: RunId,
+        owner: Owner,
+        *,
+        now: float,
+        notebook: str | None = None,
+        fresh: bool = False,
+        start_over_after: Collection[RunStatus] = (),
+    ) -> Claim:
+        """Take the newest run of this name for ``owner`` and begin an execution, creating the run if there is none.
+
+        With ``fresh``, or if the run's status is in ``start_over_after``, that run is archived (never deleted) and a
+        new one begun. An execution that never ended is closed as ``Outcome.KILLED``.
+
+        Raises:
+            RunOpenError: if this process holds the run already.
+            RunBusyError: if another living process holds it. A dead one on this machine doesn't count.
+            NotebookMismatchError: if the run was recorded by another notebook. ``None`` fits any.
+            UntrustedJournalError: if the journal was written with another key.
+        """
+
+    def entries(self, claim: Claim) -> Sequence[Entry]:
+        """Return all entries of the run by ``seq``. One that fails its check comes with ``intact=False``."""
+
+    def attempts(self, run_id: int, seq: int) -> Sequence[Attempt]:
+        """Return the failed attempts of an entry, oldest first. Those that fail their check are left out."""
+
+    def begin(self, claim: Claim, entry: Entry, *, wait: bool = False) -> None:
+        """Write that an attempt begins (insert, or replace the entry with this ``seq``).
+
+        It survives the death of the process when this returns, and a power cut only with ``wait``.
+        """
+
+    def record(self, claim: Claim, entry: Entry, attempt: Attempt | None = None) -> None:
+        """Write an entry's new state, and with it a failed attempt. On disk when this returns.
+
+        Raises:
+            RunTakenOverError: after the entry was kept as a detached one.
+            JournalUnwritableError: full disk and the like; the journal is as it was.
+        """
+
+    def end(
+        self, claim: Claim, outcome: Outcome, status: RunStatus, changes: Sequence[Entry] = (), *, now: float
+    ) -> None:
+        """End the execution, with the last changes to entries, in one transaction. On disk when this returns."""
+
+    def release(self, claim: Claim) -> None:
+        """Give the run back. Never raises; releasing twice does nothing."""
+
+    # -- looking, and answering from outside
+
+    def runs(self, workflow: str | None = None, *, archived: bool = False) -> Sequence[RunInfo]:
+        """List runs, newest first. Needs no claim, takes no lock, unpickles nothing."""
+
+    def read(self, run_id: int) -> Sequence[Entry]:
+        """Return the entries of any run, as ``entries`` does. Needs no claim and takes no lock."""
+
+    def amend(self, run_id: int, entries: Sequence[Entry]) -> None:
+        """Replace entries from outside an execution, under the run's lock. On disk when this returns.
+
+        Raises:
+            RunBusyError, RunOpenError: if somebody executes the run.
+        """
+
+    def set_notebook(self, workflow: str, notebook: str | None) -> int:
+        """Make the runs of a workflow belong to ``notebook`` (None: to any), and return how many there are."""
+
+    def close(self) -> None:
+        """Close files. Releases what is still claimed. Closing twice does nothing."""
+
+
+class Executor(Protocol):
+    """Calls a step's function. Raises what it raises, unchanged."""
+
+    def call(self, fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any: ...
+
+
+class Describer(Protocol):
+    """Tells what a step computes from. Never raises."""
+
+    def describe(self, fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> StepCode: ...
+
+
+class Observer(Protocol):
+    """Gets every event of an execution, in order, on the thread where it happened. An error in it is logged only."""
+
+    def notify(self, event: Event, /) -> None: ...
+
+
+class Clock(Protocol):
+    """Time, as an argument."""
+
+    def time(self) -> float:
+        """Seconds since the epoch."""
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+
+    def sleep(self, duration: float) -> None:
+        """Wait ``duration`` seconds; SIGINT ends it with KeyboardInterrupt."""
+
+    async def asleep(self, duration: float) -> None:
+        """Wait ``duration`` seconds on the running loop."""
+
+
+class Guard(Protocol):
+    """Keeps Stop (SIGINT) from cutting a journal write in two."""
+
+    @property
+    def stopped(self) -> bool:
+        """True once Stop was asked for in this execution."""
+
+    def shield(self) -> AbstractContextManager[None]:
+        """Hold Stop back inside the block; on leaving it, deliver the one that came meanwhile."""
+
+    def watch(self, on_stop: Callable[[], Any] | None) -> AbstractContextManager[None]:
+        """Call ``on_stop`` from another thread as soon as Stop arrives inside the block."""
