@@ -15,6 +15,7 @@ __all__ = [
     "StepEnded",
     "StepReplayed",
     "StepStarted",
+    "StoreFailed",
 ]
 
 
@@ -93,6 +94,19 @@ class StepEnded(Event):
     """A step came to its end in this execution: see ``entry.status``."""
 
     entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFailed(Event):
+    """A write failed (a full disk, say). The value stays in memory and is written before the next step begins.
+
+    Attributes:
+        entry: what was to be written.
+        reason: the error's message.
+    """
+
+    entry: Entry
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)

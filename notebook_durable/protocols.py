@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, runtime_checkable
 
@@ -43,14 +43,14 @@ class Serializer(Protocol):
 class Codec(Protocol):
     """Chooses a serializer per value, and finds the one that wrote a payload."""
 
-    def encode(self, value: Any, serializer: Serializer | None = None) -> Payload:
-        """Write a value, with ``serializer`` if one is given.
+    def encode(self, value: Any, serializer: Serializer | str | None = None) -> Payload:
+        """Write a value, with ``serializer`` (an object, "json" or "dill") if one is given.
 
         Raises:
             NotStorableError: if it could not be brought back as it is; names type and path.
         """
 
-    def decode(self, payload: Payload, serializer: Serializer | None = None) -> Any:
+    def decode(self, payload: Payload, serializer: Serializer | str | None = None) -> Any:
         """Read a value. The caller has made sure that the bytes are authentic.
 
         Raises:
@@ -148,7 +148,14 @@ class Store(Protocol):
 class Executor(Protocol):
     """Calls a step's function. Raises what it raises, unchanged."""
 
-    def call(self, fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any: ...
+    def call(self, fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Call it on this thread and return what it returns (an awaitable, if it is async)."""
+
+    def wait(self, awaitable: Awaitable[Any], guard: Guard) -> Any:
+        """Run an awaitable to its end from sync code, whether or not a loop runs in this thread."""
+
+    def close(self) -> None:
+        """Close the loop that ``wait`` made, if any."""
 
 
 class Describer(Protocol):
@@ -188,6 +195,9 @@ class Guard(Protocol):
 
     def shield(self) -> AbstractContextManager[None]:
         """Hold Stop back inside the block; on leaving it, deliver the one that came meanwhile."""
+
+    def cancelling(self, cancel: Callable[[], Any]) -> AbstractContextManager[None]:
+        """While the block waits for an event loop: let Stop call ``cancel`` instead of raising inside the loop."""
 
     def watch(self, on_stop: Callable[[], Any] | None) -> AbstractContextManager[None]:
         """Call ``on_stop`` from another thread as soon as Stop arrives inside the block."""

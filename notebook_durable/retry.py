@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
 from typing import Any
 
-from notebook_durable.errors import ConfigurationError, RetryableError, TerminalError
+from notebook_durable.errors import ConfigurationError, DurableError, RetryableError, TerminalError
 
 __all__ = ["DEFAULT_FATAL", "Decision", "RetryPolicy", "seconds"]
 
@@ -118,7 +118,7 @@ class RetryPolicy:
                 return True
             if cls in self.retry_on:
                 return False
-        return isinstance(error, DEFAULT_FATAL)
+        return isinstance(error, (*DEFAULT_FATAL, DurableError))  # ours say what to change in the code
 
     def interval(self, attempt: int) -> float:
         """Seconds to wait after attempt number ``attempt`` (from 1) has failed."""

@@ -1,0 +1,207 @@
+"""What a cell sees: ``ctx``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Generator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from notebook_durable.engine.drive import current_step, home_task
+from notebook_durable.engine.options import RunOptions, StepSpec, policy_for, read_options
+from notebook_durable.errors import ConfigurationError, ContextClosedError, NestedContextError, UsageError
+from notebook_durable.model import RunId, check_name
+
+if TYPE_CHECKING:
+    from notebook_durable.engine.journal import Place
+    from notebook_durable.engine.session import Session
+
+__all__ = ["AsyncContext", "Context", "StepCall"]
+
+T = TypeVar("T")
+
+
+class _BaseContext:
+    """What both contexts have: checks, and the making of a step."""
+
+    __slots__ = ("_session",)
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    @property
+    def run_id(self) -> RunId:
+        """The run that is executed: its workflow's name and its key."""
+        return self._session.run
+
+    def __repr__(self) -> str:
+        state = "open" if self._session.is_open else "ended"
+        return f"<{type(self).__name__} of '{self._session.run}', {state}>"
+
+    def _check(self, call: str) -> None:
+        step = current_step.get()
+        if step is not None:
+            raise NestedContextError(step, call)
+        if not self._session.is_open:
+            raise ContextClosedError(self._session.run.workflow, call)
+        if not self._session.check_thread():
+            raise UsageError(
+                f"ctx.{call} was called from another thread than its cell's. Call it in the cell and hand the values "
+                "to the thread; steps that run side by side belong into an async cell with asyncio.gather."
+            )
+
+    def _spec(self, name: str, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any], options: RunOptions) -> StepSpec:
+        check_name(name, "a step's name")
+        if not callable(fn):
+            raise ConfigurationError(_not_callable(name, fn))
+        return StepSpec(name, fn, args, kwargs, policy_for(options, self._session.policy), options)
+
+
+class Context(_BaseContext):
+    """The context of a cell without a top-level ``await``, and of ``with durable(...)``."""
+
+    __slots__ = ()
+
+    def run(self, name: str, fn: Callable[..., Any], /, *args: Any, **options: Any) -> Any:
+        """Run a step and journal its result, or give the journaled result back without calling ``fn``.
+
+        Meaning and options follow Restate's ``ctx.run`` ("Journaling Results"). When this returns, the result is on
+        disk. A failed attempt is retried (see :class:`~notebook_durable.retry.RetryPolicy`), but errors that a retry
+        can't mend (NameError, TypeError ...) are raised at once, unchanged.
+
+        Args:
+            name: names the step in the journal; equal names are told apart by their order.
+            fn: what to call; may be a coroutine function.
+            *args: its arguments. Its keyword arguments go through a lambda, functools.partial or ``run_typed``.
+            **options: see :class:`RunOptions`: ``serializer``, ``max_attempts``, ``max_retry_duration``,
+                ``initial_retry_interval``, ``max_retry_interval``, ``retry_interval_factor``, ``fatal``,
+                ``retry_on``, ``at_most_once``, ``cleanup``, ``on_stop``.
+
+        Returns:
+            What ``fn`` returned, now or when it was recorded.
+
+        Raises:
+            TerminalError: if the step failed for good; its cause is the last error.
+            NestedContextError: inside a step.
+            ContextClosedError: after the cell has ended.
+            OutcomeUnknownError: see ``at_most_once``.
+            ConfigurationError: for a name, function or option that can't be used.
+        """
+        self._check("run")
+        read = read_options(options)
+        return self._session.run_step(self._spec(name, fn, args, {}, read), cleanup=read.cleanup)
+
+    def run_typed(
+        self, name: str, fn: Callable[..., T], options: RunOptions | None = None, /, *args: Any, **kwargs: Any
+    ) -> T:
+        """Run a step as ``run`` does, with the options in an object and ``fn``'s own keyword arguments after it.
+
+        This is Restate's newer form: ``ctx.run_typed(name, fn, RunOptions(max_attempts=3), *args, **kwargs)``.
+        """
+        self._check("run_typed")
+        read = _options(options)
+        result: T = self._session.run_step(self._spec(name, fn, args, kwargs, read), cleanup=read.cleanup)
+        return result
+
+
+class AsyncContext(_BaseContext):
+    """The context of a cell with a top-level ``await``, and of ``async with durable(...)``, as in Restate."""
+
+    __slots__ = ()
+
+    def run(self, name: str, fn: Callable[..., Any], /, *args: Any, **options: Any) -> StepCall:
+        """Make a step: ``value = await ctx.run(name, fn, *args)``.
+
+        As ``Context.run``, but to be awaited: directly, or by ``asyncio.gather``, ``TaskGroup`` and the like. A step
+        that nobody awaits is an error at the end of the cell. A sync ``fn`` runs on the kernel's main thread.
+        """
+        self._check("run")
+        read = read_options(options)
+        return self._session.new_call(self._spec(name, fn, args, {}, read), cleanup=read.cleanup)
+
+    def run_typed(
+        self, name: str, fn: Callable[..., Any], options: RunOptions | None = None, /, *args: Any, **kwargs: Any
+    ) -> StepCall:
+        """Make a step as ``run`` does, with the options in an object: see ``Context.run_typed``."""
+        self._check("run_typed")
+        read = _options(options)
+        return self._session.new_call(self._spec(name, fn, args, kwargs, read), cleanup=read.cleanup)
+
+
+class StepCall(Coroutine[Any, Any, Any]):
+    """A step of an async cell, waiting to be awaited.
+
+    A real coroutine to asyncio (``create_task`` takes nothing less), but one that the end of the cell can ask whether
+    anybody awaited it, instead of Python's "was never awaited" at some later time.
+    """
+
+    def __init__(self, session: Session, spec: StepSpec, place: Place, follows: int | None) -> None:
+        self._session = session
+        self._spec = spec
+        self._place = place
+        self._follows = follows
+        self._coroutine: Coroutine[Any, Any, Any] | None = None
+        self._task: asyncio.Task[Any] | None = None
+        self.__name__ = self.__qualname__ = f"ctx.run({spec.name!r})"
+
+    @property
+    def name(self) -> str:
+        return self._spec.name
+
+    @property
+    def started(self) -> bool:
+        return self._coroutine is not None
+
+    def __repr__(self) -> str:
+        if self.started:
+            return f"<step {self.name!r}>"
+        return f"<step {self.name!r}, not awaited: write `await ctx.run({self.name!r}, ...)`>"
+
+    def _begin(self) -> Coroutine[Any, Any, Any]:
+        if self._coroutine is None:
+            self._task = home_task()
+            self._coroutine = self._session.run_call(self._spec, self._place, self._follows)
+        return self._coroutine
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self._begin().__await__()
+
+    def send(self, value: Any, /) -> Any:
+        return self._begin().send(value)
+
+    def throw(self, typ: Any, val: Any = None, tb: Any = None, /) -> Any:
+        coroutine = self._begin()
+        error = typ if isinstance(typ, BaseException) else (val if isinstance(val, BaseException) else typ())
+        return coroutine.throw(error.with_traceback(tb) if tb is not None else error)
+
+    def close(self) -> None:
+        if self._coroutine is not None:
+            self._coroutine.close()
+
+    def cancel(self) -> None:
+        """Cancel the task that awaits this step, unless that is the cell's own."""
+        if self._task is not None and self._task is not self._session.home and not self._task.done():
+            self._task.cancel(f"step {self.name!r}: its cell has ended")
+
+
+def _options(options: RunOptions | None) -> RunOptions:
+    if options is None:
+        return read_options({})
+    if not isinstance(options, RunOptions):
+        raise ConfigurationError(
+            f"the third argument of run_typed is a RunOptions object, not {type(options).__name__}: "
+            "ctx.run_typed(NAME, fn, RunOptions(max_attempts=3), *args, **kwargs)"
+        )
+    return options
+
+
+def _not_callable(name: str, fn: Any) -> str:
+    if asyncio.iscoroutine(fn):
+        fn.close()  # or Python complains that it was never awaited
+        return (
+            f"step '{name}' was given a coroutine, which is already a call. Pass the function itself and its arguments: "
+            f"ctx.run({name!r}, {getattr(fn, '__name__', 'fn')}, ...)"
+        )
+    return (
+        f"step '{name}' was given {type(fn).__name__} instead of a function. Pass the function itself and its "
+        f"arguments, not its result: ctx.run({name!r}, fn, ...)"
+    )

@@ -1,0 +1,47 @@
+"""What a step asks its driver to do. The flow decides, the driver acts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from notebook_durable.model import Attempt, Entry
+
+__all__ = ["Begin", "Call", "Effect", "Record", "Sleep"]
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """Write that an attempt begins; with ``wait``, wait for the disk."""
+
+    entry: Entry
+    wait: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Call the step's function. The driver sends its result back, or throws what it raised."""
+
+    fn: Callable[..., Any]
+    args: Sequence[Any]
+    kwargs: Mapping[str, Any]
+    on_stop: Callable[[], Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    """Wait ``delay`` seconds before the next attempt."""
+
+    delay: float
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Write an entry's new state, and with it a failed attempt."""
+
+    entry: Entry
+    attempt: Attempt | None = None
+
+
+Effect = Begin | Call | Sleep | Record

@@ -1,0 +1,115 @@
+"""Step failures as data and back: what is recorded of an exception, and the TerminalError that a caller gets."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from notebook_durable.errors import NotStorableError, TerminalError
+from notebook_durable.model import Attempt, Entry, Payload, error_record
+from notebook_durable.protocols import Codec
+
+__all__ = ["describe", "drop_own_frames", "give_up", "history", "rebuild", "store_error"]
+
+_HERE = str(Path(__file__).parent.parent)
+# Engine and executor stand between the caller and the step's function; nobody debugging a step wants them.
+_OWN = tuple(f"{_HERE}{sep}{part}{sep}" for sep in ("/", "\\") for part in ("engine", "executors"))
+
+
+def drop_own_frames(tb: TracebackType | None) -> TracebackType | None:
+    """Cut our own frames off the front of a traceback, so that it begins in the user's code.
+
+    A traceback with nothing but our own frames stays as it is: then the error is ours.
+    """
+    first = tb
+    while first is not None and first.tb_frame.f_code.co_filename.startswith(_OWN):
+        first = first.tb_next
+    return first if first is not None else tb
+
+
+def describe(error: BaseException) -> dict[str, Any]:
+    """Make the record of an exception, with its traceback as text, from the user's first frame on."""
+    try:
+        report = traceback.TracebackException(type(error), error, drop_own_frames(error.__traceback__))
+        text = "".join(report.format())
+    except Exception:  # noqa: BLE001  a user's broken __str__ or source file must not hide the failure
+        text = ""
+    record = error_record(error, text)
+    if isinstance(error, TerminalError):
+        record["status_code"] = error.status_code
+        record["metadata"] = error.metadata
+    return record
+
+
+def history(attempts: Sequence[Attempt]) -> tuple[Mapping[str, Any], ...]:
+    """Show attempts as ``TerminalError.history`` has them."""
+    return tuple(
+        {"attempt": a.number, **dict(a.error), "at": a.started_at, "duration": a.duration} for a in attempts
+    )
+
+
+def give_up(step: str, attempts: int, reason: str, last: BaseException) -> TerminalError:
+    """Make the error that ends the retries of a step; its cause is the last error."""
+    times = "1 attempt" if attempts == 1 else f"{attempts} attempts"
+    what = error_record(last)
+    status = getattr(last, "status_code", 500)
+    error = TerminalError(
+        f"step '{step}' gave up after {times} ({reason}): {what['type']}: {what['message']}",
+        status_code=status if isinstance(status, int) else 500,
+    )
+    error.__cause__ = last
+    return error
+
+
+def store_error(codec: Codec, error: BaseException) -> Payload | None:
+    """Write the exception object itself, so that it replays as what it was; None if it can't be brought back."""
+    cause = error.__cause__
+    subject = error if cause is None or not _is_plain_terminal(error) else cause
+    try:
+        return codec.encode(subject, "dill")
+    except NotStorableError:
+        return None
+
+
+def _is_plain_terminal(error: BaseException) -> bool:
+    return type(error) is TerminalError
+
+
+def rebuild(codec: Codec, entry: Entry, attempts: Sequence[Attempt]) -> BaseException:
+    """Bring a recorded failure back: the user's own exception, or a TerminalError with its cause."""
+    stored: BaseException | None = None
+    if entry.payload is not None:
+        try:
+            value = codec.decode(Payload(entry.serializer, entry.payload, entry.value_type))
+        except Exception:  # noqa: BLE001  the text of the failure is enough to take the same branch
+            value = None
+        stored = value if isinstance(value, BaseException) else None
+    record = dict(entry.error or {})
+    if stored is not None and (entry.failure != "terminal" or isinstance(stored, TerminalError)):
+        error = stored
+    else:
+        error = TerminalError(
+            str(record.get("message", "")), int(record.get("status_code") or 500), record.get("metadata")
+        )
+        error.__cause__ = stored
+    if isinstance(error, TerminalError):
+        complete(error, entry, attempts)
+        error.replayed = True
+    return error
+
+
+def complete(error: TerminalError, entry: Entry, attempts: Sequence[Attempt]) -> None:
+    """Tell a TerminalError which step it ended."""
+    error.step = entry.name
+    error.attempts = entry.attempts
+    error.history = history(attempts)
+
+
+def attempt_of(entry: Entry, error: BaseException, started_at: float, duration: float, delay: float | None) -> Attempt:
+    """Make the record of one failed call."""
+    return Attempt(entry.seq, entry.budget, entry.attempts, started_at, duration, describe(error), delay)
+
+

@@ -1,0 +1,298 @@
+"""One step, from lookup to commit, as a generator of effects.
+
+It decides and does no I/O: the two drivers (``drive.py``) act, sync and async, and send back what came of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from notebook_durable.engine import failures
+from notebook_durable.engine.effects import Begin, Call, Effect, Record, Sleep
+from notebook_durable.engine.journal import Match, Place
+from notebook_durable.engine.options import StepSpec
+from notebook_durable.errors import (
+    NotStorableError,
+    OutcomeUnknownError,
+    ReplayError,
+    TerminalError,
+    UndefinedClassError,
+    UnknownSerializerError,
+)
+from notebook_durable.events import AttemptFailed, StepDamaged, StepEnded, StepReplayed, StepStarted
+from notebook_durable.model import Entry, EntryStatus, Failure, Payload
+
+if TYPE_CHECKING:
+    from notebook_durable.engine.session import Session
+
+__all__ = ["step_flow"]
+
+Flow = Generator[Effect, Any, Any]
+
+# A cancelled step is not called again on replay: it waits for what cancelled it, this much longer than last time.
+_CANCEL_GRACE = 1.0
+
+
+def step_flow(session: Session, spec: StepSpec, place: Place, follows: int | None) -> Flow:
+    """Run or replay one step.
+
+    Args:
+        session: the execution it belongs to.
+        spec: what to call, and how.
+        place: its place in the run.
+        follows: seq of the failure after which the cell began it.
+
+    Returns:
+        (through StopIteration) the step's value.
+
+    Raises:
+        TerminalError: if the step failed for good.
+        BaseException: the user's own, if it is of a kind that is never retried.
+    """
+    match = session.journal.match(place)
+    entry = match.entry
+    if entry is not None and match.replays:
+        if entry.status is EntryStatus.SUCCEEDED:
+            return _replay_value(session, spec, entry)
+        if entry.status is EntryStatus.FAILED:
+            _replay_failure(session, entry)
+        if session.asynchronous:
+            yield from _replay_cancellation(session, entry)
+        match = Match(entry, reason="was cancelled last time, and nothing cancels it now")
+    if entry is not None and match.damaged:
+        session.emit(StepDamaged, entry, match.reason)
+    return (yield from _Live(session, spec, _first_entry(session, spec, place, follows, match), match.reason).run())
+
+
+# --- replay -------------------------------------------------------------------------------
+
+
+def _replay_value(session: Session, spec: StepSpec, entry: Entry) -> Any:
+    payload = Payload(entry.serializer, entry.payload or b"", entry.value_type)
+    try:
+        value = session.codec.decode(payload, spec.options.serializer or spec.options.serde)
+    except (UndefinedClassError, UnknownSerializerError) as error:
+        named = error.class_name if isinstance(error, UndefinedClassError) else error.serializer
+        raise type(error)(named, entry.name) from error.__cause__
+    except Exception as error:
+        raise ReplayError(
+            f"the recorded value of step '{entry.key}' can't be read ({type(error).__name__}: {error}). It is kept. "
+            f"Mend that (a missing package, a changed class) and run the cell again, or compute the step anew under "
+            f"a new name."
+        ) from error
+    session.emit(StepReplayed, entry)
+    return value
+
+
+def _replay_failure(session: Session, entry: Entry) -> None:
+    error = failures.rebuild(session.codec, entry, session.attempts(entry))
+    session.emit(StepReplayed, entry)
+    raise error
+
+
+def _replay_cancellation(session: Session, entry: Entry) -> Flow:
+    try:
+        yield Sleep(entry.spent + _CANCEL_GRACE)
+    except asyncio.CancelledError:
+        session.emit(StepReplayed, entry)
+        raise
+
+
+def _first_entry(session: Session, spec: StepSpec, place: Place, follows: int | None, match: Match) -> Entry:
+    """Make the entry that the first attempt of this execution begins with."""
+    old = match.entry
+    open_attempt = old is not None and old.status is EntryStatus.RUNNING and old.ended_at is None
+    if old is not None and old.intact and open_attempt and (old.at_most_once or spec.options.at_most_once):
+        raise OutcomeUnknownError(session.run.workflow, session.run.key, spec.name, old.started_at)
+    entry = Entry(
+        seq=place.seq,
+        name=place.key.name,
+        occurrence=place.key.occurrence,
+        status=EntryStatus.RUNNING,
+        execution=session.claim.execution,
+        rollback_of=follows,
+        at_most_once=spec.options.at_most_once,
+        code=session.describer.describe(spec.fn, spec.args, spec.kwargs),
+    )
+    if old is None or not old.intact:
+        return entry
+    if match.resumes:
+        return replace(entry, budget=old.budget, attempts=old.attempts, spent=old.spent, rollback_of=old.rollback_of)
+    return replace(entry, budget=old.budget + 1)
+
+
+# --- the live path ------------------------------------------------------------------------
+
+
+class _Live:
+    """The attempts of one step in one execution."""
+
+    __slots__ = ("_call_at", "_call_mono", "_entry", "_reason", "_s", "_spec", "_spent", "_start")
+
+    def __init__(self, session: Session, spec: StepSpec, entry: Entry, reason: str) -> None:
+        self._s = session
+        self._spec = spec
+        self._entry = entry
+        self._reason = reason
+        self._spent = entry.spent
+        self._start = session.clock.monotonic()
+
+    def _elapsed(self) -> float:
+        return self._spent + self._s.clock.monotonic() - self._start
+
+    def run(self) -> Flow:
+        if self._entry.attempts:
+            yield from self._check_budget()
+        while True:
+            yield from self._begin()
+            try:
+                value = yield Call(self._spec.fn, self._spec.args, self._spec.kwargs, self._spec.options.on_stop)
+            except Exception as error:
+                delay = yield from self._failed(error)
+                yield from self._wait(delay)
+            except BaseException as stop:
+                yield from self._stopped(stop, in_call=True)
+                raise
+            else:
+                return (yield from self._succeeded(value))
+
+    def _begin(self) -> Flow:
+        clock = self._s.clock
+        self._call_at, self._call_mono = clock.time(), clock.monotonic()
+        entry = self._entry
+        self._entry = replace(
+            entry,
+            status=EntryStatus.RUNNING,
+            attempts=entry.attempts + 1,
+            started_at=self._call_at,
+            ended_at=None,
+            spent=self._elapsed(),
+        )
+        yield Begin(self._entry, wait=self._entry.at_most_once)
+        if self._s.bus:
+            self._s.bus.emit(StepStarted(self._s.run, self._entry, self._spec.policy.max_attempts, self._reason))
+        self._reason = ""
+
+    def _ended(self, status: EntryStatus, **changes: Any) -> Entry:
+        clock = self._s.clock
+        self._entry = replace(
+            self._entry,
+            status=status,
+            ended_at=clock.time(),
+            spent=self._elapsed(),
+            duration=clock.monotonic() - self._call_mono,
+            **changes,
+        )
+        return self._entry
+
+    def _succeeded(self, value: Any) -> Flow:
+        options = self._spec.options
+        serializer = options.serializer if options.serializer is not None else options.serde
+        entry = self._ended(EntryStatus.SUCCEEDED)
+        try:
+            payload = self._s.codec.encode(value, serializer)
+        except NotStorableError as error:
+            return (yield from self._unstorable(value, error))
+        entry = replace(
+            entry, serializer=payload.serializer, payload=payload.data, value_type=payload.value_type, error=None
+        )
+        self._entry = entry
+        yield Record(entry)
+        self._s.emit(StepEnded, entry)
+        if serializer is None or isinstance(serializer, str):
+            return value
+        # A serializer of the user's own may change the value: what the cell gets now is what a replay will give.
+        return self._s.codec.decode(payload, serializer)
+
+    def _unstorable(self, value: Any, error: NotStorableError) -> Flow:
+        named = NotStorableError(error.type_name, error.path, error.reason, self._spec.name)
+        where = f" at {error.path} inside the value" if error.path else ""
+        why = f" ({error.reason})" if error.reason else ""
+        entry = replace(
+            self._entry, status=EntryStatus.UNSTORABLE, note=f"not storable: {error.type_name}{where}{why}"
+        )
+        self._entry = entry
+        yield Record(entry)
+        self._s.emit(StepEnded, entry)
+        if self._s.strict:
+            raise named
+        return value
+
+    def _failed(self, error: Exception) -> Generator[Effect, Any, float]:
+        """Record a failed attempt; return the delay before the next one, or raise what ends the step."""
+        if self._s.guard.stopped and self._spec.options.on_stop is not None:
+            # on_stop made the C call fail: that is Stop, not a failed attempt.
+            yield from self._stopped(error, in_call=True)
+            raise KeyboardInterrupt from error
+        policy = self._spec.policy
+        elapsed = self._elapsed()
+        decision = policy.decide(self._entry.attempts, elapsed, error)
+        duration = self._s.clock.monotonic() - self._call_mono
+        attempt = failures.attempt_of(self._entry, error, self._call_at, duration, decision.delay)
+        if decision.delay is None:
+            yield from self._gave_up(error, attempt, fatal=decision.fatal, reason=decision.reason)
+        entry = self._ended(EntryStatus.RUNNING, error=attempt.error)
+        yield Record(entry, attempt)
+        delay = decision.delay or 0.0
+        if self._s.bus:
+            at = self._s.clock.time() + delay
+            self._s.bus.emit(AttemptFailed(self._s.run, entry, attempt, policy.max_attempts, at))
+        return delay
+
+    def _gave_up(self, error: Exception, attempt: Any, *, fatal: bool, reason: str) -> Flow:
+        final: Exception = error
+        if not fatal and not isinstance(error, TerminalError):
+            final = failures.give_up(self._spec.name, self._entry.attempts, reason, error)
+        kind = Failure.FATAL if fatal else Failure.TERMINAL
+        entry = self._ended(EntryStatus.FAILED, error=failures.describe(final), failure=kind)
+        yield from self._fail(entry, final, attempt)
+
+    def _fail(self, entry: Entry, final: BaseException, attempt: Any) -> Flow:
+        stored = failures.store_error(self._s.codec, final)
+        if stored is not None:
+            entry = replace(
+                entry, serializer=stored.serializer, payload=stored.data, value_type=stored.value_type
+            )
+        self._entry = entry
+        yield Record(entry, attempt)
+        if isinstance(final, TerminalError):
+            failures.complete(final, entry, self._s.attempts(entry))
+        self._s.emit(StepEnded, entry)
+        raise final
+
+    def _check_budget(self) -> Flow:
+        """After a restart: the attempts that dead kernels made count, so there may be none left."""
+        reason = self._spec.policy.exhausted(self._entry.attempts, self._entry.spent)
+        if not reason:
+            return
+        self._call_at, self._call_mono = self._s.clock.time(), self._s.clock.monotonic()
+        earlier = self._s.attempts(self._entry)
+        said = f"; the last recorded error was {earlier[-1].error['type']}: {earlier[-1].error['message']}" if earlier else ""
+        final = TerminalError(
+            f"step '{self._spec.name}' has no attempt left ({reason}): attempt {self._entry.attempts} was cut off when "
+            f"its kernel died{said}. Run the cell again to give the step a new budget."
+        )
+        entry = self._ended(EntryStatus.FAILED, error=failures.describe(final), failure=Failure.TERMINAL)
+        yield from self._fail(entry, final, None)
+
+    def _wait(self, delay: float) -> Flow:
+        try:
+            yield Sleep(delay)
+        except BaseException as stop:
+            yield from self._stopped(stop, in_call=False)
+            raise
+
+    def _stopped(self, stop: BaseException, *, in_call: bool) -> Flow:
+        """Record Stop or a cancellation. It is no attempt: the one that it cut short is given back."""
+        cancelled = isinstance(stop, asyncio.CancelledError) and not self._s.guard.stopped
+        status = EntryStatus.CANCELLED if cancelled else EntryStatus.INTERRUPTED
+        if in_call and self._entry.at_most_once:
+            status = EntryStatus.RUNNING  # it may have had its effect: the next execution asks
+            entry = self._entry
+        else:
+            entry = self._ended(status, attempts=self._entry.attempts - (1 if in_call else 0))
+        yield Record(entry)
+        self._s.emit(StepEnded, entry)

@@ -1,0 +1,180 @@
+"""What an execution leaves behind for the next one (design section 4, "What a run does when its cell is executed again").
+
+The cell receives a failure when ``ctx.run`` raises it. From what the cell does next follows whether it survived the
+failure, is rolling back because of it, or is left by it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from typing import Any
+
+from notebook_durable.engine.journal import Journal
+from notebook_durable.model import Entry, EntryStatus, Failure, Outcome, RunStatus
+from notebook_durable.retry import DEFAULT_FATAL
+
+__all__ = ["Ending", "Received", "classify"]
+
+# The tasks that the current task was started from, itself last: a task inherits its parent's context.
+_lineage: ContextVar[tuple[Any, ...]] = ContextVar("notebook_durable_lineage", default=())
+
+
+def _current_lineage() -> tuple[Any, ...]:
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        task = None
+    lineage = _lineage.get()
+    if not lineage or lineage[-1] is not task:
+        lineage = (*lineage, task)
+        _lineage.set(lineage)
+    return lineage
+
+
+@dataclass(slots=True, eq=False)
+class _Delivery:
+    """A failure or cancellation that ``ctx.run`` raised into the cell."""
+
+    seq: int
+    error: BaseException
+    lineage: tuple[Any, ...]
+    followed: bool = False  # the cell called a further step after it
+
+
+class Received:
+    """The failures that the cell has received in this execution, and what it did after each."""
+
+    def __init__(self) -> None:
+        self._deliveries: list[_Delivery] = []
+
+    def add(self, seq: int, error: BaseException) -> None:
+        self._deliveries.append(_Delivery(seq, error, _current_lineage()))
+
+    def called(self, cleanup: bool) -> int | None:
+        """A step is called now: return the seq of the failure that it follows, None if it follows none.
+
+        It follows a failure if the calling task received it, or is one that the receiving task was started from, or
+        is handling it. A sibling in a gather, under way when the failure came, is none of these.
+        """
+        if not self._deliveries or cleanup:
+            _current_lineage()  # children of this task must know their parent
+            return None
+        task = _current_lineage()[-1]
+        handled = set(map(id, chain(sys.exception())))
+        latest = None
+        for delivery in self._deliveries:
+            if task in delivery.lineage or id(delivery.error) in handled:
+                delivery.followed = True
+                if not isinstance(delivery.error, asyncio.CancelledError):
+                    latest = delivery.seq
+        return latest
+
+    def within(self, error: BaseException) -> list[_Delivery]:
+        """Return the deliveries that ``error`` carries, the one nearest to the surface first."""
+        by_id = {id(delivery.error): delivery for delivery in self._deliveries}
+        return [by_id[id(e)] for e in chain(error) if id(e) in by_id]
+
+    def unfollowed(self) -> list[_Delivery]:
+        return [delivery for delivery in self._deliveries if not delivery.followed]
+
+
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Walk an exception, what it was raised from or during, and what a group holds; each once."""
+    seen: set[int] = set()
+    todo = [error]
+    while todo:
+        current = todo.pop(0)
+        if current is None or id(current) in seen:
+            continue
+        seen.add(id(current))
+        yield current
+        if isinstance(current, BaseExceptionGroup):
+            todo.extend(current.exceptions)
+        todo.extend((current.__cause__, current.__context__))
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How an execution ended, and the entries that this changes."""
+
+    outcome: Outcome
+    status: RunStatus
+    changes: tuple[Entry, ...] = ()
+
+
+def is_stop(error: BaseException | None) -> bool:
+    """Tell whether an error that leaves the cell is Stop, and no failure."""
+    return error is not None and not isinstance(error, Exception)
+
+
+def classify(journal: Journal, received: Received, error: BaseException | None, execution: int) -> Ending:
+    """Apply the table of the design to the error that leaves the cell (None: it ended well)."""
+    if error is None:
+        return Ending(Outcome.COMPLETED, RunStatus.COMPLETED, _settle(journal, survived=False))
+    if is_stop(error):
+        stopped = tuple(
+            replace(entry, status=EntryStatus.INTERRUPTED)
+            for entry in journal.all()
+            if entry.status is EntryStatus.CANCELLED and entry.execution == execution
+            and any(d.seq == entry.seq for d in received.unfollowed())
+        )  # fmt: skip
+        return Ending(Outcome.INTERRUPTED, RunStatus.INTERRUPTED, (*stopped, *_settle(journal, survived=True)))
+    causes = received.within(error)
+    if not causes:  # the cell's own code
+        return Ending(Outcome.FAILED, RunStatus.FAILED, _settle(journal, survived=False))
+    if _rollback_finished(journal, error, causes):
+        return Ending(Outcome.FAILED, RunStatus.ROLLED_BACK)
+    retried = _retried(journal, received, error, causes)
+    return Ending(Outcome.FAILED, RunStatus.FAILED, tuple(retried.values()) + _keep_rollback(journal, causes, retried))
+
+
+def _settle(journal: Journal, *, survived: bool) -> tuple[Entry, ...]:
+    """Set whether fatal failures replay: only while a rollback that they began is still open."""
+    return tuple(
+        replace(entry, survived=wanted)
+        for entry in journal.all()
+        if entry.status is EntryStatus.FAILED and entry.failure is Failure.FATAL
+        if (wanted := survived and journal.has_rollback(entry.seq)) is not entry.survived
+    )
+
+
+def _rollback_finished(journal: Journal, error: BaseException, causes: list[_Delivery]) -> bool:
+    if not any(journal.has_rollback(delivery.seq) for delivery in causes):
+        return False
+    if journal.get(causes[0].seq).rollback_of in {delivery.seq for delivery in causes[1:]}:
+        return False  # a compensating step failed: the rollback was cut short
+    # A typo between two compensations cut it short as well; `raise Other from failure` is how the cell reports one.
+    typo = isinstance(error, DEFAULT_FATAL) and error.__cause__ is None and causes[0].error is not error
+    return not typo
+
+
+def _retried(
+    journal: Journal, received: Received, error: BaseException, causes: list[_Delivery]
+) -> dict[int, Entry]:
+    """Entries that the next execution tries again: the failure that left the cell, and its unnoticed siblings."""
+    open_rollback = {d.seq for d in causes if journal.has_rollback(d.seq)}
+    deliveries = [d for d in causes if d.seq not in open_rollback] + received.unfollowed()
+    changed: dict[int, Entry] = {}
+    for delivery in deliveries:
+        entry = journal.get(delivery.seq)
+        if entry.status is EntryStatus.FAILED:
+            changed[entry.seq] = replace(entry, left=True)
+        elif entry.status is EntryStatus.CANCELLED:
+            changed[entry.seq] = replace(entry, status=EntryStatus.INTERRUPTED)
+    return changed
+
+
+def _keep_rollback(journal: Journal, causes: list[_Delivery], retried: dict[int, Entry]) -> tuple[Entry, ...]:
+    """A rollback that was cut short: the failure that began it must replay, also one that otherwise wouldn't."""
+    began = {delivery.seq for delivery in causes}
+    # A compensation outside the except block doesn't carry the failure along, but its entry names it.
+    began |= {seq for d in causes if (seq := journal.get(d.seq).rollback_of) is not None}
+    return tuple(
+        replace(entry, survived=True)
+        for entry in map(journal.get, sorted(began - retried.keys()))
+        if entry.status is EntryStatus.FAILED and not entry.survived
+    )

@@ -1,0 +1,299 @@
+"""One execution of a run: from the claim to the end, and everything its steps need in between."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from notebook_durable.engine import failures
+from notebook_durable.engine.bus import Bus
+from notebook_durable.engine.context import AsyncContext, Context, StepCall
+from notebook_durable.engine.drive import drive, drive_async, home_task
+from notebook_durable.engine.flow import step_flow
+from notebook_durable.engine.journal import Journal, Place
+from notebook_durable.engine.options import StepSpec
+from notebook_durable.engine.returning import Ending, Received, classify
+from notebook_durable.errors import (
+    ContextClosedError,
+    DurableError,
+    RunTakenOverError,
+    StoreError,
+    TerminalError,
+    UnawaitedStepError,
+)
+from notebook_durable.events import ExecutionEnded, ExecutionStarted, StoreFailed
+from notebook_durable.model import Attempt, Entry, EntryStatus, Outcome, Owner, RunId, RunStatus
+from notebook_durable.protocols import Clock, Codec, Describer, Executor, Guard, Observer, Store
+from notebook_durable.retry import RetryPolicy
+
+if TYPE_CHECKING:
+    from notebook_durable.events import Event
+
+__all__ = ["Ports", "Session"]
+
+# What was undone must not replay.
+_START_OVER_AFTER = frozenset({RunStatus.ROLLED_BACK})
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The world as an execution sees it."""
+
+    store: Store
+    codec: Codec
+    executor: Executor
+    describer: Describer
+    clock: Clock
+    guard: Guard
+    observers: Sequence[Observer] = ()
+    owns_store: bool = False  # close it with the execution
+
+
+class Session:
+    """An open execution.
+
+    Args:
+        run: which run.
+        ports: what it works with.
+        owner: this process.
+        policy: retry policy of steps that don't say otherwise.
+        asynchronous: give an AsyncContext.
+        fresh: archive the run and start a new one.
+        strict: hold the code to the recorded order; values that can't be stored are an error.
+        notebook: path of the notebook that asks; None if unknown.
+
+    Raises:
+        StoreError: see ``Store.claim``.
+    """
+
+    def __init__(
+        self,
+        run: RunId,
+        ports: Ports,
+        owner: Owner,
+        *,
+        policy: RetryPolicy,
+        asynchronous: bool = False,
+        fresh: bool = False,
+        strict: bool = False,
+        notebook: str | None = None,
+    ) -> None:
+        self.run = run
+        self.store = ports.store
+        self.codec = ports.codec
+        self.executor = ports.executor
+        self.describer = ports.describer
+        self.clock = ports.clock
+        self.guard = ports.guard
+        self.bus = Bus(ports.observers)
+        self._owns_store = ports.owns_store
+        self.policy = policy
+        self.asynchronous = asynchronous
+        self.strict = strict
+        self.home = home_task() if asynchronous else None
+        self._thread = threading.get_ident()
+        self._open = True
+        self._calls: dict[int, StepCall] = {}
+        self._unsaved: list[tuple[Entry, Attempt | None]] = []
+        self.received = Received()
+        self.claim = self.store.claim(
+            run,
+            owner,
+            now=self.clock.time(),
+            notebook=notebook,
+            fresh=fresh,
+            start_over_after=_START_OVER_AFTER,
+        )
+        try:
+            self.journal = Journal(self.claim, self.store.entries(self.claim), strict=strict)
+        except BaseException:
+            self.store.release(self.claim)
+            raise
+        self.context: Context | AsyncContext = AsyncContext(self) if asynchronous else Context(self)
+        if self.bus:
+            c, at = self.claim, self.clock.time()
+            self.bus.emit(ExecutionStarted(run, c.number, c.execution, c.previous, len(self.journal), at))
+
+    # -- running steps
+
+    @property
+    def is_open(self) -> bool:
+        return self._open
+
+    def check_open(self) -> None:
+        if not self._open:
+            raise ContextClosedError(self.run.workflow, "run")
+
+    def check_thread(self) -> bool:
+        return threading.get_ident() == self._thread
+
+    def run_step(self, spec: StepSpec, *, cleanup: bool) -> Any:
+        """Run or replay a step on this thread."""
+        place = self.journal.place(spec.name)
+        follows = self.received.called(cleanup)
+        try:
+            return drive(self, step_flow(self, spec, place, follows), spec.name)
+        except BaseException as error:
+            self._deliver(place.seq, error)
+            # One frame of ours (the caller's) is enough between the cell and the step. A bare raise adds none.
+            error.__traceback__ = failures.drop_own_frames(error.__traceback__)
+            raise
+
+    def new_call(self, spec: StepSpec, *, cleanup: bool) -> StepCall:
+        """Make the awaitable of a step. Its place in the run is taken now, its function is called when awaited."""
+        place = self.journal.place(spec.name)
+        call = StepCall(self, spec, place, self.received.called(cleanup))
+        self._calls[place.seq] = call
+        return call
+
+    async def run_call(self, spec: StepSpec, place: Place, follows: int | None) -> Any:
+        """Run or replay a step in this task."""
+        try:
+            self.check_open()
+            return await drive_async(self, step_flow(self, spec, place, follows), spec.name)
+        except KeyboardInterrupt as stop:
+            if self.home is None or home_task() is self.home:
+                raise
+            # Out of a child task it would end the kernel's event loop: stop the cell by way of its own task.
+            self.home.cancel("Stop")
+            raise asyncio.CancelledError("Stop") from stop
+        except BaseException as error:
+            self._deliver(place.seq, error)
+            error.__traceback__ = failures.drop_own_frames(error.__traceback__)
+            raise
+        finally:
+            self._calls.pop(place.seq, None)
+
+    def _deliver(self, seq: int, error: BaseException) -> None:
+        # Only what the journal knows as this step's failure; not Stop, and not an error of ours.
+        if not self._open or (isinstance(error, DurableError) and not isinstance(error, TerminalError)):
+            return
+        try:
+            status = self.journal.get(seq).status
+        except KeyError:
+            return
+        if status in (EntryStatus.FAILED, EntryStatus.CANCELLED):
+            self.received.add(seq, error)
+
+    def attempts(self, entry: Entry) -> Sequence[Attempt]:
+        """Return the recorded attempts of an entry's present budget."""
+        try:
+            found = self.store.attempts(self.claim.id, entry.seq)
+        except StoreError:
+            return ()
+        return [attempt for attempt in found if attempt.budget == entry.budget]
+
+    # -- writing; drivers call these with Stop held back
+
+    def begin(self, entry: Entry, *, wait: bool) -> None:
+        """Write that an attempt begins.
+
+        Raises:
+            StoreError: if it can't be written: no step is begun that the journal doesn't know of.
+        """
+        self._save_unsaved()
+        self.store.begin(self.claim, entry, wait=wait)
+        self.journal.put(entry)
+
+    def record(self, entry: Entry, attempt: Attempt | None) -> None:
+        """Write a step's new state. If the disk refuses, the cell still gets the finished value.
+
+        The entry is kept and written before the next step begins.
+
+        Raises:
+            RunTakenOverError: if the run belongs to another kernel by now.
+        """
+        self.journal.put(entry)
+        try:
+            self._save_unsaved()
+            self.store.record(self.claim, entry, attempt)
+        except RunTakenOverError:
+            raise
+        except StoreError as error:
+            self._unsaved.append((entry, attempt))
+            if self.bus:
+                self.bus.emit(StoreFailed(self.run, entry, str(error)))
+
+    def _save_unsaved(self) -> None:
+        while self._unsaved:
+            self.store.record(self.claim, *self._unsaved[0])
+            del self._unsaved[0]
+
+    def emit(self, kind: type[Event], entry: Entry, *rest: Any) -> None:
+        if self.bus:
+            self.bus.emit(kind(self.run, entry, *rest))  # type: ignore[call-arg]
+
+    # -- the end
+
+    def close(self, error: BaseException | None) -> BaseException | None:
+        """End the execution.
+
+        Args:
+            error: what leaves the cell; None if it ended well.
+
+        Returns:
+            An error that must be shown although the cell ended well: steps that were not awaited, recorded steps
+            that were not asked for (strict), or a journal that could not be written. Never raises.
+        """
+        if not self._open:
+            return None
+        extra: BaseException | None = self._unawaited() if error is None else None
+        if error is None and extra is None:
+            extra = self.journal.check_complete()
+        interrupted = self._interrupt_running()
+        ending = classify(self.journal, self.received, error or extra, self.claim.execution)
+        self._open = False
+        with self.guard.shield():
+            failed = self._write_end(ending, interrupted)
+        self.executor.close()
+        if self.bus:
+            self.bus.emit(ExecutionEnded(self.run, ending.outcome, self.clock.time()))
+        return extra or failed
+
+    def _write_end(self, ending: Ending, interrupted: Sequence[Entry]) -> BaseException | None:
+        changes = {entry.seq: entry for entry in (*interrupted, *ending.changes)}
+        try:
+            self._save_unsaved()
+            self.store.end(
+                self.claim, ending.outcome, ending.status, tuple(changes.values()), now=self.clock.time()
+            )
+        except StoreError as error:
+            return error
+        finally:
+            self.store.release(self.claim)
+            if self._owns_store:
+                self.store.close()
+        return None
+
+    def _unawaited(self) -> UnawaitedStepError | None:
+        names = [call.name for call in self._calls.values() if not call.started]
+        return UnawaitedStepError(names) if names else None
+
+    def _interrupt_running(self) -> list[Entry]:
+        """No step outlives its execution: those still under way (siblings of a gather that failed) are stopped."""
+        stopped = []
+        for seq, call in list(self._calls.items()):
+            if call.started:
+                call.cancel()
+                entry = self._known(seq)
+                if entry is not None and entry.status is EntryStatus.RUNNING and not entry.at_most_once:
+                    attempts = entry.attempts - (0 if entry.ended_at is not None else 1)
+                    stopped.append(replace(entry, status=EntryStatus.INTERRUPTED, attempts=max(0, attempts)))
+        self._calls.clear()
+        for entry in stopped:
+            self.journal.put(entry)
+        return stopped
+
+    def _known(self, seq: int) -> Entry | None:
+        try:
+            return self.journal.get(seq)
+        except KeyError:
+            return None
+
+    @property
+    def outcome_of_last(self) -> Outcome | None:
+        """How the execution before this one ended; None if this is the first."""
+        return self.claim.previous

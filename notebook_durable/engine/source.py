@@ -1,0 +1,53 @@
+"""What a step computes from. For now: the source text of its function, kept for later comparison.
+
+The seam for fingerprints: a describer that also fills ``inputs`` and ``fingerprint`` replaces this one.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from types import CodeType
+from typing import Any
+
+from notebook_durable.model import StepCode
+
+__all__ = ["SourceDescriber"]
+
+_LONGEST = 20_000  # characters
+_KEPT = 1_000  # functions; a cell that defines one per loop turn must not grow this for ever
+
+
+class SourceDescriber:
+    """Notes the source text of each step's function."""
+
+    def __init__(self) -> None:
+        self._known: dict[CodeType, StepCode] = {}
+
+    def describe(self, fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> StepCode:  # noqa: ARG002
+        code = _code_of(fn)
+        if code is None:
+            return StepCode()
+        known = self._known.get(code)
+        if known is None:
+            if len(self._known) >= _KEPT:
+                self._known.clear()
+            known = self._known[code] = StepCode(source=_source(code))
+        return known
+
+
+def _code_of(fn: Any) -> CodeType | None:
+    while isinstance(fn, functools.partial):
+        fn = fn.func
+    fn = inspect.unwrap(fn) if hasattr(fn, "__wrapped__") else fn
+    fn = getattr(fn, "__func__", fn)
+    code = getattr(fn, "__code__", None)
+    return code if isinstance(code, CodeType) else None
+
+
+def _source(code: CodeType) -> str:
+    try:
+        return inspect.getsource(code)[:_LONGEST]
+    except Exception:  # noqa: BLE001  no source at hand (exec, a deleted file), or one that can't be tokenised
+        return ""

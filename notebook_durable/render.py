@@ -1,0 +1,180 @@
+"""Runs and steps as rows, text and HTML. Pure: every name, error and type is data, and escaped."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+from notebook_durable.model import Entry, EntryStatus, RunInfo
+
+__all__ = [
+    "STEP_COLUMNS",
+    "duration",
+    "first_line",
+    "runs_html",
+    "runs_text",
+    "size",
+    "step_record",
+    "steps_html",
+    "steps_text",
+]
+
+#: The columns of ``journal().to_frame()``.
+STEP_COLUMNS = (
+    "workflow", "key", "run", "step", "occurrence", "status", "attempts", "started", "ended", "duration", "spent",
+    "serializer", "type", "size", "error", "note",
+)  # fmt: skip
+
+
+def duration(seconds: float) -> str:
+    """Write a duration for people: "4 ms", "0.3 s", "41 s", "3 min 12 s", "2 h 05 min"."""
+    if seconds < 0.0995:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def size(count: int) -> str:
+    """Write a number of bytes for people, in powers of 1000: "812 B", "1.4 MB"."""
+    if count < 1000:
+        return f"{count} B"
+    value = float(count)
+    for unit in ("kB", "MB", "GB"):
+        value /= 1000
+        if value < 999.5:
+            return f"{value:.{0 if value >= 99.5 else 1}f} {unit}"
+    return f"{value / 1000:.1f} TB"
+
+
+def first_line(text: str, longest: int = 100) -> str:
+    """Return the first line of a text, cut with an ellipsis."""
+    line = text.strip().split("\n", 1)[0]
+    return line if len(line) <= longest else line[: longest - 1] + "…"
+
+
+def when(timestamp: float | None) -> str:
+    """Write a moment in local time, to the second."""
+    return "" if timestamp is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(timestamp))
+
+
+def error_text(error: Mapping[str, Any] | None) -> str:
+    """Write an error record as "Type: first line"."""
+    if not error:
+        return ""
+    message = first_line(str(error.get("message", "")))
+    kind = str(error.get("type", "")).rpartition(".")[2]
+    return f"{kind}: {message}" if message else kind
+
+
+def step_record(run: RunInfo, entry: Entry) -> dict[str, Any]:
+    """Show an entry as plain values, by column."""
+    return dict(
+        zip(
+            STEP_COLUMNS,
+            (
+                run.run.workflow, run.run.key, run.number, entry.name, entry.occurrence, str(entry.status),
+                entry.attempts, entry.started_at or None, entry.ended_at, entry.duration, entry.spent,
+                entry.serializer, entry.value_type, len(entry.payload or b""), error_text(entry.error), note(entry),
+            ),
+            strict=True,
+        )
+    )  # fmt: skip
+
+
+def note(entry: Entry) -> str:
+    """Say what is special about an entry."""
+    if not entry.intact:
+        return "damaged, or written with another key"
+    if entry.status is EntryStatus.RUNNING and entry.ended_at is None and entry.at_most_once:
+        return "running, or its kernel died: outcome unknown"
+    return entry.note
+
+
+# --- tables -------------------------------------------------------------------------------
+
+_RUN_HEAD = ("run", "state", "steps", "executions", "size", "began", "notebook")
+_STEP_HEAD = ("#", "step", "state", "attempts", "took", "value", "size", "remark")
+
+
+def _run_cells(run: RunInfo) -> tuple[str, ...]:
+    name = str(run.run) + (f" (run {run.number}, archived)" if run.archived else "")
+    state = str(run.status).replace("_", " ")
+    if run.owner is not None:
+        state = f"running in process {run.owner.pid}"
+    elif state == "running":
+        state = "cut off (its kernel died)"
+    notebook = {None: "", "*": "any"}.get(run.notebook, run.notebook or "")
+    steps = f"{run.finished} of {run.steps}" if run.finished != run.steps else str(run.steps)
+    return name, state, steps, str(run.executions), size(run.size), when(run.created_at), notebook
+
+
+def _step_cells(entry: Entry) -> tuple[str, ...]:
+    remark = "; ".join(text for text in (error_text(entry.error), note(entry)) if text)
+    done = entry.status is EntryStatus.SUCCEEDED
+    return (
+        str(entry.seq + 1),
+        str(entry.key),
+        str(entry.status),
+        str(entry.attempts),
+        duration(entry.spent if entry.status is not EntryStatus.RUNNING else 0.0) if entry.ended_at else "",
+        entry.value_type if done else "",
+        size(len(entry.payload or b"")) if done else "",
+        remark,
+    )
+
+
+def runs_text(runs: Sequence[RunInfo], location: str) -> str:
+    if not runs:
+        return f"No runs yet in {location}"
+    return f"Runs in {location}\n{_text_table(_RUN_HEAD, map(_run_cells, runs))}"
+
+
+def runs_html(runs: Sequence[RunInfo], location: str) -> str:
+    if not runs:
+        return f"<p>No runs yet in <code>{escape(location)}</code></p>"
+    return _html_table(_RUN_HEAD, map(_run_cells, runs), f"Runs in {location}")
+
+
+def steps_text(run: RunInfo, entries: Sequence[Entry]) -> str:
+    return f"{_title(run)}\n{_text_table(_STEP_HEAD, map(_step_cells, entries))}"
+
+
+def steps_html(run: RunInfo, entries: Sequence[Entry]) -> str:
+    return _html_table(_STEP_HEAD, map(_step_cells, entries), _title(run))
+
+
+def _title(run: RunInfo) -> str:
+    cells = _run_cells(run)
+    count = "1 execution" if run.executions == 1 else f"{run.executions} executions"
+    return f"{cells[0]}: {cells[1]}, {cells[2]} steps, {count}, began {cells[5]}"
+
+
+def _text_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    table = [tuple(head), *(tuple(_printable(cell) for cell in row) for row in rows)]
+    used = [i for i in range(len(head)) if any(row[i] for row in table[1:])]
+    widths = {i: max(len(row[i]) for row in table) for i in used}
+    return "\n".join("  ".join(row[i].ljust(widths[i]) for i in used).rstrip() for row in table)
+
+
+def _printable(text: str) -> str:
+    # A terminal obeys escape sequences: those in names and errors are shown instead.
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
+def _html_table(head: Sequence[str], rows: Iterable[Sequence[str]], title: str) -> str:
+    table = [tuple(row) for row in rows]
+    used = [i for i in range(len(head)) if any(row[i] for row in table)]
+    cell = "text-align:left;padding:2px 12px 2px 0;vertical-align:top;font-variant-numeric:tabular-nums"
+    heads = "".join(f'<th style="{cell}">{escape(head[i])}</th>' for i in used)
+    body = "".join(
+        "<tr>" + "".join(f'<td style="{cell}">{escape(row[i])}</td>' for i in used) + "</tr>" for row in table
+    )
+    return f"<p>{escape(title)}</p><table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"

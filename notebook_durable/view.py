@@ -1,0 +1,207 @@
+"""Looking at the journal from outside, and answering it. Nothing here runs a step or unpickles a value."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from notebook_durable.render import STEP_COLUMNS, runs_html, runs_text, step_record, steps_html, steps_text
+from notebook_durable.errors import ConfigurationError, UntrustedJournalError
+from notebook_durable.model import Entry, EntryStatus, RunId, RunInfo
+from notebook_durable.protocols import Store
+from notebook_durable.serializers.codec import DefaultCodec
+from notebook_durable.wiring import Settings, open_store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["JournalView", "StepsView", "journal"]
+
+_UNSET: Any = object()
+
+
+def journal(store: str | os.PathLike[str] | Store | None = None) -> JournalView:
+    """Open the journal to look at it.
+
+    As the last expression of a cell it shows its runs; ``journal().to_frame()`` gives its steps as a pandas frame.
+
+    Args:
+        store: the journal's folder; by default NOTEBOOK_DURABLE_STORE, else ``.durable`` in the working directory.
+
+    Raises:
+        ConfigurationError: if there is no journal there.
+    """
+    return JournalView(Settings.resolve(store=store))
+
+
+class JournalView:
+    """The runs of one store.
+
+    Args:
+        settings: where it is.
+
+    Raises:
+        ConfigurationError: if there is no journal there: looking creates none.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        folder = settings.folder
+        if folder is not None and not folder.is_dir():
+            raise ConfigurationError(
+                f"there is no journal at {folder}. Run a %%durable cell first, or name its folder: "
+                "journal(PATH) in Python, --store PATH in the shell."
+            )
+        self._store = open_store(settings)
+
+    # -- looking
+
+    def runs(self, workflow: str | None = None, *, archived: bool = False) -> Sequence[RunInfo]:
+        """List runs, newest first.
+
+        Args:
+            workflow: only those of this name.
+            archived: also those that a later run has replaced.
+        """
+        return self._store.runs(workflow, archived=archived)
+
+    def find(self, name: str, key: str | None = None) -> RunInfo:
+        """Return the newest run of a workflow.
+
+        Raises:
+            ConfigurationError: if there is none, or several keys and none was given; lists what there is.
+        """
+        found = [run for run in self.runs(name) if key is None or run.run.key == key]
+        if len(found) == 1:
+            return found[0]
+        if not found:
+            known = sorted({str(run.run) for run in self.runs()})
+            there = f"There are: {', '.join(known)}." if known else "There are none yet."
+            raise ConfigurationError(f"there is no run '{RunId(name, key or '')}' in {self._store.location}. {there}")
+        keys = ", ".join(repr(run.run.key) for run in found)
+        plain = [run for run in found if not run.run.key]
+        if plain:
+            return plain[0]
+        raise ConfigurationError(f"'{name}' has several runs, with the keys {keys}: say which with --key")
+
+    def show(self, name: str, key: str | None = None) -> StepsView:
+        """Return the steps of a run, to be displayed."""
+        run = self.find(name, key)
+        return StepsView(run, self._store.read(run.id))
+
+    def to_frame(self, name: str | None = None, *, archived: bool = False) -> pd.DataFrame:
+        """Return the steps of all runs (or of one workflow's) as a pandas frame, one row per step.
+
+        Times are in seconds (``duration``: of the call that gave the value; ``spent``: with all attempts and waits),
+        ``started`` and ``ended`` are timestamps, ``size`` is in bytes.
+        """
+        import pandas as pd
+
+        rows = [
+            step_record(run, entry)
+            for run in self.runs(name, archived=archived)
+            for entry in self._store.read(run.id)
+        ]
+        frame = pd.DataFrame(rows, columns=list(STEP_COLUMNS))
+        for column in ("started", "ended"):
+            frame[column] = pd.to_datetime(frame[column], unit="s", utc=True)
+        return frame
+
+    def __repr__(self) -> str:
+        return runs_text(self.runs(), self._store.location)
+
+    def _repr_html_(self) -> str:
+        return runs_html(self.runs(), self._store.location)
+
+    # -- answering
+
+    def outcome(self, name: str, step: str, *, key: str | None = None, value: Any = _UNSET, retry: bool = False) -> str:
+        """Settle an ``at_most_once`` step that was open when its kernel died.
+
+        Args:
+            name: the workflow.
+            step: the step, as its error names it ("charge", or "charge #2" for the second of that name).
+            key: the run's key.
+            value: it happened, and this is its result.
+            retry: it did not happen: call it again.
+
+        Returns:
+            What was done, for people.
+
+        Raises:
+            ConfigurationError: if there is no such step, it isn't open, or not exactly one answer was given.
+            StoreError: if somebody executes the run, or the journal can't be written.
+        """
+        if retry == (value is not _UNSET):
+            raise ConfigurationError("say one of: --value EXPR (it happened), --retry (it did not happen)")
+        run = self.find(name, key)
+        entry = _open_step(self._store.read(run.id), step, run)
+        if retry:
+            answered = replace(
+                entry, status=EntryStatus.INTERRUPTED, attempts=max(0, entry.attempts - 1), note="answered: retry"
+            )
+            said = "will be called again"
+        else:
+            payload = DefaultCodec().encode(value)
+            answered = replace(
+                entry,
+                status=EntryStatus.SUCCEEDED,
+                serializer=payload.serializer,
+                payload=payload.data,
+                value_type=payload.value_type,
+                ended_at=entry.started_at,
+                note="answered: this outcome was supplied by hand",
+            )
+            said = f"has the value that you gave ({payload.value_type})"
+        self._store.amend(run.id, [answered])
+        return f"step '{entry.key}' of '{run.run}' {said} when its cell is run again"
+
+    def share(self, name: str) -> str:
+        """Let every notebook use the runs of a workflow; returns what was done."""
+        return self._set_notebook(name, None, "may be used by every notebook")
+
+    def moved(self, name: str, notebook: str | None) -> str:
+        """Make the runs of a workflow belong to this notebook; returns what was done."""
+        return self._set_notebook(name, notebook, f"belong to {notebook} now" if notebook else "may be used anywhere")
+
+    def _set_notebook(self, name: str, notebook: str | None, said: str) -> str:
+        count = self._store.set_notebook(name, notebook)
+        if not count:
+            self.find(name)  # raises, listing what there is
+        return f"{count} run{'' if count == 1 else 's'} of '{name}' {said}"
+
+    def close(self) -> None:
+        """Close the store."""
+        self._store.close()
+
+
+class StepsView:
+    """The steps of one run, to be displayed."""
+
+    def __init__(self, run: RunInfo, entries: Sequence[Entry]) -> None:
+        self.run = run
+        self.entries = entries
+
+    def __repr__(self) -> str:
+        return steps_text(self.run, self.entries)
+
+    def _repr_html_(self) -> str:
+        return steps_html(self.run, self.entries)
+
+
+def _open_step(entries: Sequence[Entry], step: str, run: RunInfo) -> Entry:
+    is_open = [
+        e for e in entries if e.at_most_once and e.status is EntryStatus.RUNNING and e.ended_at is None
+    ]
+    match = re.fullmatch(r"(.*) #(\d+)", step)
+    found = [e for e in is_open if e.name == step or (match and e.name == match[1] and e.occurrence == int(match[2]) - 1)]
+    if len(found) == 1:
+        if not found[0].intact:
+            raise UntrustedJournalError(str(run.run), "this key")
+        return found[0]
+    names = ", ".join(f'"{e.key}"' for e in is_open) or "none"
+    if not found:
+        raise ConfigurationError(f"'{run.run}' has no open at_most_once step '{step}'; open are: {names}")
+    raise ConfigurationError(f"several steps '{step}' of '{run.run}' are open: say which of {names}")
