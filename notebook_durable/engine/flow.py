@@ -191,15 +191,22 @@ class _Live:
     def _succeeded(self, value: Any) -> Flow:
         options = self._spec.options
         serializer = options.serializer if options.serializer is not None else options.serde
-        entry = self._ended(EntryStatus.SUCCEEDED)
+        ended_at, duration = self._s.clock.time(), self._s.clock.monotonic() - self._call_mono
         try:
             payload = self._s.codec.encode(value, serializer)
         except NotStorableError as error:
             return (yield from self._unstorable(value, error))
-        entry = replace(
-            entry, serializer=payload.serializer, payload=payload.data, value_type=payload.value_type, error=None
+        self._entry = entry = replace(
+            self._entry,
+            status=EntryStatus.SUCCEEDED,
+            ended_at=ended_at,
+            spent=self._elapsed(),
+            duration=duration,
+            serializer=payload.serializer,
+            payload=payload.data,
+            value_type=payload.value_type,
+            error=None,
         )
-        self._entry = entry
         yield Record(entry)
         self._s.emit(StepEnded, entry)
         if serializer is None or isinstance(serializer, str):
@@ -211,10 +218,7 @@ class _Live:
         named = NotStorableError(error.type_name, error.path, error.reason, self._spec.name)
         where = f" at {error.path} inside the value" if error.path else ""
         why = f" ({error.reason})" if error.reason else ""
-        entry = replace(
-            self._entry, status=EntryStatus.UNSTORABLE, note=f"not storable: {error.type_name}{where}{why}"
-        )
-        self._entry = entry
+        entry = self._ended(EntryStatus.UNSTORABLE, note=f"not storable: {error.type_name}{where}{why}")
         yield Record(entry)
         self._s.emit(StepEnded, entry)
         if self._s.strict:
