@@ -58,6 +58,13 @@ class Codec(Protocol):
             UndefinedClassError: if a class of the notebook is not defined yet.
         """
 
+    def resolve(self, serializer: Any) -> tuple[Serializer, str]:
+        """Return the serializer that ``serializer`` stands for, and the name to record.
+
+        Raises:
+            ConfigurationError: if it is none; asked before a step runs, so that no work is lost.
+        """
+
 
 class Store(Protocol):
     """Keeps runs and their entries. Used by one thread at a time, except the reading methods.

@@ -55,6 +55,7 @@ class JournalView:
                 "journal(PATH) in Python, --store PATH in the shell."
             )
         self._store = open_store(settings)
+        self._owns_store = folder is not None
 
     # -- looking
 
@@ -173,8 +174,9 @@ class JournalView:
         return f"{count} run{'' if count == 1 else 's'} of '{name}' {said}"
 
     def close(self) -> None:
-        """Close the store."""
-        self._store.close()
+        """Close the store, unless it was passed as an object."""
+        if self._owns_store:
+            self._store.close()
 
 
 class StepsView:

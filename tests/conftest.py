@@ -43,9 +43,11 @@ def lab(request: pytest.FixtureRequest, tmp_path: Path, signer: Signer, always_r
     memory = MemoryStore()
 
     def make() -> Store:
+        if request.param == "memory":
+            return memory  # outlives the kernel that is played
         for old in stores:
             old.close()
-        store: Store = memory if request.param == "memory" else SqliteStore(tmp_path / ".durable", signer)
+        store = SqliteStore(tmp_path / ".durable", signer)
         stores.append(store)
         return store
 

@@ -53,6 +53,8 @@ class _BaseContext:
         check_name(name, "a step's name")
         if not callable(fn):
             raise ConfigurationError(_not_callable(name, fn))
+        if options.chosen_serializer is not None:
+            self._session.codec.resolve(options.chosen_serializer)
         return StepSpec(name, fn, args, kwargs, policy_for(options, self._session.policy), options)
 
 

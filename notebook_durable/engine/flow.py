@@ -73,7 +73,7 @@ def step_flow(session: Session, spec: StepSpec, place: Place, follows: int | Non
 def _replay_value(session: Session, spec: StepSpec, entry: Entry) -> Any:
     payload = Payload(entry.serializer, entry.payload or b"", entry.value_type)
     try:
-        value = session.codec.decode(payload, spec.options.serializer or spec.options.serde)
+        value = session.codec.decode(payload, spec.options.chosen_serializer)
     except (UndefinedClassError, UnknownSerializerError) as error:
         named = error.class_name if isinstance(error, UndefinedClassError) else error.serializer
         raise type(error)(named, entry.name) from error.__cause__
@@ -189,11 +189,10 @@ class _Live:
         return self._entry
 
     def _succeeded(self, value: Any) -> Flow:
-        options = self._spec.options
-        serializer = options.serializer if options.serializer is not None else options.serde
         ended_at, duration = self._s.clock.time(), self._s.clock.monotonic() - self._call_mono
         try:
-            payload = self._s.codec.encode(value, serializer)
+            payload = self._s.codec.encode(value, self._spec.options.chosen_serializer)
+            given = self._as_on_replay(value, payload)
         except NotStorableError as error:
             return (yield from self._unstorable(value, error))
         self._entry = entry = replace(
@@ -209,10 +208,18 @@ class _Live:
         )
         yield Record(entry)
         self._s.emit(StepEnded, entry)
+        return given
+
+    def _as_on_replay(self, value: Any, payload: Payload) -> Any:
+        """Return what a replay will give: a serializer of the user's own may change the value."""
+        serializer = self._spec.options.chosen_serializer
         if serializer is None or isinstance(serializer, str):
             return value
-        # A serializer of the user's own may change the value: what the cell gets now is what a replay will give.
-        return self._s.codec.decode(payload, serializer)
+        try:
+            return self._s.codec.decode(payload, serializer)
+        except Exception as error:
+            why = f"serializer '{payload.serializer}' can't read what it wrote: {type(error).__name__}: {error}"
+            raise NotStorableError(payload.value_type, "", why) from error
 
     def _unstorable(self, value: Any, error: NotStorableError) -> Flow:
         named = NotStorableError(error.type_name, error.path, error.reason, self._spec.name)

@@ -63,6 +63,12 @@ class RunOptions:
             raise ConfigurationError(f"on_stop= takes a function, not {self.on_stop!r}")
 
 
+    @property
+    def chosen_serializer(self) -> Any:
+        """The serializer, under whichever name it was given; None if none was."""
+        return self.serializer if self.serializer is not None else self.serde
+
+
 _NAMES = frozenset(spec.name for spec in fields(RunOptions))
 DEFAULT_OPTIONS = RunOptions()
 

@@ -341,6 +341,26 @@ def test_a_forgotten_serializer_is_an_error_that_keeps_the_value(lab):
 
 
 @pytest.mark.once
+def test_a_serializer_that_cannot_read_what_it_wrote(lab):
+    """The value still reaches the cell; the entry says why it isn't kept."""
+
+    class WriteOnly(Upper):
+        def deserialize(self, data):
+            raise OSError("no reader")
+
+    assert lab.play(lambda ctx: ctx.run("x", lambda: "abc", serializer=WriteOnly())) == "abc"
+    assert "can't read what it wrote: OSError: no reader" in lab.entry("x").note
+
+
+@pytest.mark.parametrize("bad", ["parquet", 5, Upper])
+def test_a_bad_serializer_is_refused_before_the_step_runs(lab, bad):
+    """Three hours of work must not end in a typo."""
+    with pytest.raises(ConfigurationError, match="serializer"):
+        lab.play(lambda ctx: ctx.run("x", lab.called, "x", serializer=bad))
+    assert lab.calls == []
+
+
+@pytest.mark.once
 def test_a_value_that_cannot_be_stored_is_kept_live_and_said(lab):
     """The work is not thrown away; that one step runs again after a restart, its neighbours don't."""
 

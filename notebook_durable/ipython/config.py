@@ -1,0 +1,44 @@
+"""``%config Durable.max_attempts = 3``: settings of this kernel, used from the next cell on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from traitlets import Any as AnyTrait
+from traitlets import TraitError, validate
+from traitlets.config import Configurable
+
+__all__ = ["Durable"]
+
+
+class Durable(Configurable):
+    """Settings of notebook_durable. They win over the environment variables NOTEBOOK_DURABLE_*."""
+
+    store = AnyTrait(
+        None, help="Folder of the journal, such as '/data/.durable'. Default: .durable beside the notebook."
+    ).tag(config=True)
+    key_file = AnyTrait(None, help="File of the key that marks journal entries as yours.").tag(config=True)
+    max_attempts = AnyTrait(
+        None, help="Calls of each step in all, unless the step says otherwise. None: no limit."
+    ).tag(config=True)
+
+    @validate("store", "key_file")
+    def _a_path(self, proposal: dict[str, Any]) -> Any:
+        value, name = proposal["value"], proposal["trait"].name
+        if value is None:
+            return None
+        if isinstance(value, (str, Path)):
+            if not str(value).strip():
+                raise TraitError(f"Durable.{name} must not be empty. Type a path, or None for the default")
+            return value
+        if name == "store" and hasattr(value, "claim"):
+            return value  # a Store of one's own
+        raise TraitError(f"Durable.{name} must be a path, not {type(value).__name__}: {value!r:.80}")
+
+    @validate("max_attempts")
+    def _a_count(self, proposal: dict[str, Any]) -> int | None:
+        value = proposal["value"]
+        if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+            return value
+        raise TraitError(f"Durable.max_attempts must be a whole number, 1 or more, or None, not {value!r:.80}")

@@ -1,0 +1,405 @@
+"""Stop (SIGINT) during one execution: where it lands, and that it never cuts a journal write in two.
+
+Without us, ipykernel gives a cell without ``await`` a KeyboardInterrupt at once, and one with ``await`` nothing until
+the next time its loop wakes up. :class:`SigintGuard` stands in front of the handler that it finds:
+
+- a write is under way (:meth:`~SigintGuard.shield`): remembered, delivered when the write is over;
+- no ``await`` in the cell: the handler that was there decides (KeyboardInterrupt);
+- the cell's own task is executing Python code: KeyboardInterrupt, in that very line;
+- one of its child tasks is (``asyncio.gather``): CancelledError there, and the cell is cancelled. A KeyboardInterrupt
+  out of a child task would end the kernel's event loop;
+- the loop sleeps, or works for somebody else: the cell's task is cancelled and the loop woken.
+
+A handler can't run while the main thread is inside C code, so :meth:`~SigintGuard.watch` listens where C can still
+speak: the byte that Python's C-level handler writes to the "wakeup" file descriptor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from types import FrameType, TracebackType
+from typing import Any
+
+__all__ = ["SigintGuard"]
+
+_log = logging.getLogger("notebook_durable")
+_Handler = Any  # what signal.getsignal gives: a callable, an enum member, or None
+
+
+class SigintGuard:
+    """Guards one execution against Stop. See :class:`notebook_durable.protocols.Guard`.
+
+    Args:
+        task: the task that executes the cell, if the cell uses ``await``; None for one that doesn't.
+        loop: the event loop of that task.
+    """
+
+    def __init__(self, task: asyncio.Task[Any] | None = None, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        self._task = task
+        self._loop = loop if loop is not None or task is None else task.get_loop()
+        self._stopped = False
+        self._installed = 0
+        self._previous: _Handler = None
+        self._handler = self._handle  # one bound method, so that "is it still ours" can be asked with `is`
+        self._depth = 0
+        self._pending = False
+        self._cancelling = False
+        self._cancels: list[Callable[[], Any]] = []
+        self._shield = _Shield(self)
+        self._watcher: _Watcher | None = None
+
+    # -- the handler's life
+
+    def install(self) -> None:
+        """Put the handler in place. Nested calls are counted. Does nothing outside the main thread."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        self._depth += 1
+        self._installed += 1
+        if self._installed == 1:
+            self._stopped = self._pending = self._cancelling = False
+            self._previous = signal.getsignal(signal.SIGINT)
+            signal.signal(signal.SIGINT, self._handler)
+        self._depth -= 1
+        self._deliver_pending()
+
+    def uninstall(self) -> None:
+        """Undo one ``install``; after the last, take the handler away if it is still ours.
+
+        Raises:
+            KeyboardInterrupt: for a Stop that was held back until now.
+        """
+        if not self._installed or threading.current_thread() is not threading.main_thread():
+            return
+        self._depth += 1
+        self._installed -= 1
+        if not self._installed:
+            if self._watcher is not None:
+                self._watcher.close()
+                self._watcher = None
+            self._cancels.clear()
+            if signal.getsignal(signal.SIGINT) is self._handler:
+                # None: the handler was not set from Python, so there is nothing that could be put back.
+                signal.signal(signal.SIGINT, self._previous if self._previous is not None else signal.SIG_DFL)
+        self._depth -= 1
+        self._deliver_pending()
+
+    @property
+    def stopped(self) -> bool:
+        """True once Stop was asked for in this execution."""
+        return self._stopped
+
+    # -- what the engine uses
+
+    def shield(self) -> AbstractContextManager[None]:
+        """Hold Stop back inside the block; on leaving it, deliver the one that came meanwhile."""
+        return self._shield
+
+    def watch(self, on_stop: Callable[[], Any] | None) -> AbstractContextManager[None]:
+        """Call ``on_stop`` from another thread as soon as Stop arrives inside the block, at most once.
+
+        It reaches the step even while the main thread is inside C code that ignores signals. Several blocks may be open
+        at the same time (``asyncio.gather``). What ``on_stop`` raises is logged. Outside the main thread, and where the
+        guard is not installed, nothing is watched.
+        """
+        return _Watch(self, on_stop)
+
+    def cancelling(self, cancel: Callable[[], Any]) -> AbstractContextManager[None]:
+        """While the block runs a nested event loop: Stop calls ``cancel`` instead of raising inside that loop.
+
+        Args:
+            cancel: called in the signal handler, so it must only schedule, and wake the loop:
+                ``lambda: loop.call_soon_threadsafe(task.cancel)``. The task then ends with CancelledError.
+        """
+        return _Cancelling(self, cancel)
+
+    def cancel_cell(self) -> None:
+        """Cancel the cell's task and wake its loop. Does nothing in a cell without ``await``."""
+        task, loop = self._task, self._loop
+        if task is None or loop is None or self._cancelling or task.done():
+            return
+        # A second cancel before the first was seen would be thrown at the *next* await, into somebody's cleanup.
+        self._cancelling = True
+        loop.call_soon_threadsafe(self._cancel_now)
+
+    def _cancel_now(self) -> None:
+        if self._task is not None and self._loop is not None:
+            self._task.cancel("Stop")
+            self._loop.call_soon(self._cancel_seen)
+
+    def _cancel_seen(self) -> None:
+        self._cancelling = False
+
+    # -- what Stop does
+
+    def _handle(self, signum: int, frame: FrameType | None) -> None:
+        self._stopped = True
+        if self._depth or (frame is not None and frame.f_code in _HELD_BACK):
+            # An exception on the way into or out of a block would leave its handler or watcher behind.
+            self._pending = True
+            return
+        self._deliver(signum, frame)
+
+    def _deliver_pending(self) -> None:
+        if self._pending and not self._depth:
+            self._pending = False
+            self._deliver(signal.SIGINT, None)
+
+    def _deliver(self, signum: int, frame: FrameType | None) -> None:
+        if frame is None:
+            frame = _caller()
+        if self._cancels:
+            self._cancels[-1]()
+            if _place(frame) == "task":
+                raise asyncio.CancelledError("Stop")
+            return
+        if self._task is None or self._loop is None:
+            self._call_previous(signum, frame)
+            return
+        if asyncio.current_task(self._loop) is self._task:
+            raise KeyboardInterrupt
+        place = _place(frame)
+        if place == "task":
+            self.cancel_cell()
+            raise asyncio.CancelledError("Stop")
+        if _is_runner(self._previous):
+            self._call_previous(signum, frame)  # asyncio.run cancels its main task itself, and says KeyboardInterrupt
+        else:
+            self.cancel_cell()
+
+    def _call_previous(self, signum: int, frame: FrameType | None) -> None:
+        previous = self._previous
+        if callable(previous):
+            previous(signum, frame)
+        elif previous != signal.SIG_IGN:
+            raise KeyboardInterrupt
+
+
+# The blocks below are friends of the guard: they touch its counters directly because they are on the path of each step.
+# ruff: noqa: SLF001
+
+
+class _Block:
+    """Base of the context managers: Stop is held back while one is entered or left."""
+
+    __slots__ = ("_guard",)
+
+    def __init__(self, guard: SigintGuard) -> None:
+        self._guard = guard
+
+    def _enter(self) -> None: ...
+
+    def _exit(self) -> None: ...
+
+    def __enter__(self) -> None:
+        guard = self._guard
+        guard._depth += 1
+        try:
+            self._enter()
+        finally:
+            guard._depth -= 1
+        guard._deliver_pending()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        guard = self._guard
+        guard._depth += 1
+        try:
+            self._exit()
+        finally:
+            guard._depth -= 1
+        guard._deliver_pending()
+
+
+class _Shield(_Block):
+    """One object for all blocks: it is entered twice for each step, so it must cost next to nothing."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        self._guard._depth += 1
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        guard = self._guard
+        guard._depth -= 1
+        if guard._pending:
+            guard._deliver_pending()
+
+
+class _Cancelling(_Block):
+    """One block of :meth:`SigintGuard.cancelling`."""
+
+    __slots__ = ("_cancel",)
+
+    def __init__(self, guard: SigintGuard, cancel: Callable[[], Any]) -> None:
+        super().__init__(guard)
+        self._cancel = cancel
+
+    def _enter(self) -> None:
+        self._guard._cancels.append(self._cancel)
+
+    def _exit(self) -> None:
+        if self._cancel in self._guard._cancels:
+            self._guard._cancels.remove(self._cancel)
+
+
+class _Watch(_Block):
+    """One block of :meth:`SigintGuard.watch`."""
+
+    __slots__ = ("_watched", "called", "on_stop")
+
+    def __init__(self, guard: SigintGuard, on_stop: Callable[[], Any] | None) -> None:
+        super().__init__(guard)
+        self.on_stop = on_stop
+        self.called = False
+        self._watched = False
+
+    def _enter(self) -> None:
+        guard = self._guard
+        on_main = threading.current_thread() is threading.main_thread()
+        if self.on_stop is None or not guard._installed or not on_main:
+            return
+        if guard._watcher is None:
+            guard._watcher = _Watcher()
+        guard._watcher.add(self)
+        self._watched = True
+
+    def _exit(self) -> None:
+        guard = self._guard
+        if self._watched and guard._watcher is not None and guard._watcher.remove(self):
+            guard._watcher.close()
+            guard._watcher = None
+
+
+class _Watcher:
+    """A thread that reads the bytes of Python's C-level signal handler, for as long as a block wants it."""
+
+    def __init__(self) -> None:
+        self._blocks: list[_Watch] = []
+        self._lock = threading.Lock()
+        self._read, self._write = socket.socketpair()
+        self._done_read, self._done_write = socket.socketpair()
+        self._read.setblocking(False)
+        self._write.setblocking(False)
+        # Somebody else may listen already (asyncio does after add_signal_handler): what we get is passed on.
+        self._chained = signal.set_wakeup_fd(self._write.fileno(), warn_on_full_buffer=False)
+        self._thread = threading.Thread(target=self._listen, name="notebook_durable-stop", daemon=True)
+        self._thread.start()
+
+    def add(self, block: _Watch) -> None:
+        with self._lock:
+            self._blocks.append(block)
+
+    def remove(self, block: _Watch) -> bool:
+        """Forget a block, and tell whether none is left."""
+        with self._lock:
+            self._blocks.remove(block)
+            return not self._blocks
+
+    def close(self) -> None:
+        current = signal.set_wakeup_fd(-1)
+        if current == self._write.fileno():
+            current = self._chained  # otherwise somebody has replaced us meanwhile: theirs stays
+        if current != -1:
+            signal.set_wakeup_fd(current, warn_on_full_buffer=False)
+        self._done_write.close()
+        self._thread.join(timeout=5.0)  # only a hanging on_stop keeps it longer; it is a daemon
+        if not self._thread.is_alive():
+            for end in (self._read, self._write, self._done_read):
+                end.close()
+
+    def _listen(self) -> None:
+        while True:
+            ready, _, _ = select.select([self._read, self._done_read], [], [])
+            if self._read not in ready:
+                return
+            try:
+                data = self._read.recv(256)
+            except BlockingIOError:
+                continue
+            self._pass_on(data)
+            if signal.SIGINT in data:
+                self._call()
+
+    def _pass_on(self, data: bytes) -> None:
+        if self._chained != -1:
+            try:
+                os.write(self._chained, data)
+            except OSError:
+                pass  # its owner closed it, or it is full: then it has been woken already
+
+    def _call(self) -> None:
+        with self._lock:
+            blocks = [block for block in self._blocks if not block.called]
+        for block in blocks:
+            block.called = True
+            assert block.on_stop is not None  # noqa: S101  only such blocks are added
+            try:
+                block.on_stop()
+            except Exception:  # noqa: BLE001  the user's own function
+                _log.exception("on_stop=%r failed", block.on_stop)
+
+
+#: Code in which a Stop must not raise; what it holds back, each of these delivers at its own end.
+_HELD_BACK = frozenset(
+    function.__code__
+    for function in (
+        SigintGuard.install,
+        SigintGuard.uninstall,
+        _Block.__enter__,
+        _Block.__exit__,
+        _Shield.__enter__,
+        _Shield.__exit__,
+    )
+)
+
+
+# --- where in the program Stop arrived ----------------------------------------------------
+
+
+def _place(frame: FrameType | None) -> str:
+    """Tell what the event loop of this thread is doing.
+
+    Returns:
+        "idle": it waits, or there is none. "task": it executes a coroutine of the notebook or a step of ours.
+        "other": it executes something else, such as the kernel's own messages.
+    """
+    below: FrameType | None = None
+    while frame is not None:
+        name, module = frame.f_code.co_name, frame.f_globals.get("__name__", "")
+        if name == "_run" and module == "asyncio.events":
+            return "task" if below is not None and _is_ours(below) else "other"
+        if name == "_run_once" and module in ("asyncio.base_events", "nest_asyncio", "nest_asyncio2"):
+            return "idle"
+        # A task implemented in Python (nest_asyncio) has frames of its own between the loop and the coroutine.
+        if module != "asyncio.tasks" or not name.startswith(("_Task", "__step")):
+            below = frame
+        frame = frame.f_back
+    return "idle"
+
+
+def _is_ours(frame: FrameType) -> bool:
+    module = str(frame.f_globals.get("__name__", ""))
+    return module == "__main__" or module.startswith("notebook_durable.engine")
+
+
+def _is_runner(handler: _Handler) -> bool:
+    function = handler.func if isinstance(handler, functools.partial) else handler
+    return getattr(function, "__func__", None) is getattr(asyncio.Runner, "_on_sigint", object())
+
+
+def _caller() -> FrameType | None:
+    """Return the innermost frame that is not in this file."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename == __file__:
+        frame = frame.f_back
+    return frame

@@ -1,0 +1,242 @@
+"""A journal that lives as long as its object: for tests, and for trying things out without a file."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from notebook_durable.errors import NotebookMismatchError, RunOpenError, RunTakenOverError, StoreError
+from notebook_durable.model import Attempt, Claim, Entry, EntryStatus, Outcome, Owner, RunId, RunInfo, RunStatus
+
+__all__ = ["MemoryStore"]
+
+_SHARED = "*"
+
+
+@dataclass(slots=True)
+class _Run:
+    id: int
+    run: RunId
+    number: int
+    created_at: float
+    notebook: str | None
+    owner: Owner
+    status: RunStatus = RunStatus.RUNNING
+    archived: bool = False
+    ended_at: float | None = None
+    epoch: int = 0
+    outcomes: list[Outcome] = field(default_factory=list)
+    entries: dict[int, Entry] = field(default_factory=dict)
+    attempts: dict[tuple[int, int, int], Attempt] = field(default_factory=dict)
+    detached: list[Entry] = field(default_factory=list)
+
+
+class MemoryStore:
+    """Keeps runs in this object; see the contract at ``protocols.Store``.
+
+    There is no other process, hence no RunBusyError; and nothing that could be damaged or lack trust.
+    """
+
+    def __init__(self) -> None:
+        self._mutex = threading.RLock()
+        self._runs: list[_Run] = []
+        self._held: dict[RunId, Claim] = {}
+        self._closed = False
+
+    @property
+    def location(self) -> str:
+        """Where it is, for people."""
+        return "memory"
+
+    # -- executing a run
+
+    def claim(
+        self,
+        run: RunId,
+        owner: Owner,
+        *,
+        now: float,
+        notebook: str | None = None,
+        fresh: bool = False,
+        start_over_after: Collection[RunStatus] = (),
+    ) -> Claim:
+        """Take the newest run of this name and begin an execution; see ``protocols.Store.claim``."""
+        with self._mutex:
+            self._check_open()
+            if run in self._held:
+                raise RunOpenError(run.workflow, run.key)
+            found = self._newest(run)
+            recorded = found.notebook if found else None
+            if recorded is not None and notebook is not None and recorded not in (_SHARED, notebook):
+                raise NotebookMismatchError(run.workflow, run.key, recorded, notebook)
+            number = 1
+            if found is not None and found.outcomes and found.outcomes[-1] is Outcome.RUNNING:
+                found.outcomes[-1] = Outcome.KILLED
+            if found is not None and (fresh or found.status in start_over_after):
+                self._archive(found)
+                number = found.number + 1
+                found = None
+            if found is None:
+                found = _Run(len(self._runs) + 1, run, number, now, recorded if recorded else notebook, owner)
+                self._runs.append(found)
+            previous = found.outcomes[-1] if found.outcomes else None
+            found.outcomes.append(Outcome.RUNNING)
+            found.epoch += 1
+            found.status, found.ended_at, found.owner = RunStatus.RUNNING, None, owner
+            if found.notebook is None:
+                found.notebook = notebook
+            claim = Claim(found.id, run, found.number, found.epoch, len(found.outcomes), owner, previous)
+            self._held[run] = claim
+            return claim
+
+    def entries(self, claim: Claim) -> Sequence[Entry]:
+        """Return all entries of the run by ``seq``."""
+        return self.read(claim.id)
+
+    def begin(self, claim: Claim, entry: Entry, *, wait: bool = False) -> None:  # noqa: ARG002  nothing to wait for
+        """Write that an attempt begins."""
+        with self._mutex:
+            found = self._find(claim.id)
+            if found.epoch != claim.epoch:
+                raise self._taken_over(claim, entry.name)
+            found.entries[_checked(entry).seq] = _copy(entry)
+
+    def record(self, claim: Claim, entry: Entry, attempt: Attempt | None = None) -> None:
+        """Write an entry's new state, and a failed attempt with it."""
+        with self._mutex:
+            found = self._find(claim.id)
+            if found.epoch != claim.epoch:
+                found.detached.append(_copy(entry))
+                raise self._taken_over(claim, entry.name)
+            found.entries[_checked(entry).seq] = _copy(entry)
+            if attempt is not None:
+                key = (attempt.seq, attempt.budget, attempt.number)
+                found.attempts[key] = replace(attempt, error=_plain(attempt.error))
+
+    def end(
+        self, claim: Claim, outcome: Outcome, status: RunStatus, changes: Sequence[Entry] = (), *, now: float
+    ) -> None:
+        """End the execution, with the last changes to entries."""
+        with self._mutex:
+            found = self._find(claim.id)
+            if found.epoch != claim.epoch:
+                found.detached.extend(map(_copy, changes))
+                raise self._taken_over(claim, changes[0].name if changes else "")
+            found.entries.update({_checked(entry).seq: _copy(entry) for entry in changes})
+            found.outcomes[claim.execution - 1] = outcome
+            found.status, found.ended_at = status, now
+
+    def release(self, claim: Claim) -> None:
+        """Give the run back. Never raises; releasing twice does nothing."""
+        with self._mutex:
+            if self._held.get(claim.run) == claim:
+                del self._held[claim.run]
+
+    # -- looking, and answering from outside
+
+    def attempts(self, run_id: int, seq: int) -> Sequence[Attempt]:
+        """Return the failed attempts of an entry, oldest first."""
+        with self._mutex:
+            self._check_open()
+            found = [run for run in self._runs if run.id == run_id]
+            return [run.attempts[key] for run in found for key in sorted(run.attempts) if key[0] == seq]
+
+    def runs(self, workflow: str | None = None, *, archived: bool = False) -> Sequence[RunInfo]:
+        """List runs, newest first."""
+        with self._mutex:
+            self._check_open()
+            return [
+                self._info(run)
+                for run in reversed(self._runs)
+                if (archived or not run.archived) and workflow in (None, run.run.workflow)
+            ]
+
+    def read(self, run_id: int) -> Sequence[Entry]:
+        """Return the entries of any run."""
+        with self._mutex:
+            entries = self._find(run_id).entries
+            return [entries[seq] for seq in sorted(entries)]
+
+    def detached(self, run_id: int) -> Sequence[Entry]:
+        """Return what was recorded for a run by an execution that had lost it, oldest first."""
+        with self._mutex:
+            return list(self._find(run_id).detached)
+
+    def amend(self, run_id: int, entries: Sequence[Entry]) -> None:
+        """Replace entries from outside an execution."""
+        with self._mutex:
+            found = self._find(run_id)
+            if found.run in self._held:
+                raise RunOpenError(found.run.workflow, found.run.key)
+            found.entries.update({_checked(entry).seq: _copy(entry) for entry in entries})
+
+    def set_notebook(self, workflow: str, notebook: str | None) -> int:
+        """Make the runs of a workflow belong to ``notebook`` (None: to any), and return how many there are."""
+        with self._mutex:
+            self._check_open()
+            matching = [run for run in self._runs if run.run.workflow == workflow]
+            for run in matching:
+                run.notebook = _SHARED if notebook is None else notebook
+            return len(matching)
+
+    def close(self) -> None:
+        """Release what is still claimed. Closing twice does nothing."""
+        with self._mutex:
+            self._held.clear()
+            self._closed = True
+
+    # -- parts
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreError("the journal in memory was closed. Open a new one.")
+
+    def _newest(self, run: RunId) -> _Run | None:
+        matching = [found for found in self._runs if found.run == run and not found.archived]
+        return matching[-1] if matching else None
+
+    def _find(self, run_id: int) -> _Run:
+        self._check_open()
+        for found in self._runs:
+            if found.id == run_id:
+                return found
+        raise StoreError(f"there is no run with the id {run_id} in the journal in memory.")
+
+    def _archive(self, run: _Run) -> None:
+        run.archived = True
+        run.epoch += 1  # whoever still believes to hold it is refused
+        if run.status is RunStatus.RUNNING:
+            run.status = RunStatus.INTERRUPTED
+
+    def _taken_over(self, claim: Claim, step: str) -> RunTakenOverError:
+        found = self._newest(claim.run) or self._find(claim.id)
+        return RunTakenOverError(claim.run.workflow, claim.run.key, step, found.owner.pid, found.owner.host)
+
+    def _info(self, run: _Run) -> RunInfo:
+        held = self._held.get(run.run)
+        executed = held is not None and held.id == run.id and run.status is RunStatus.RUNNING
+        entries = run.entries.values()
+        return RunInfo(
+            run.id, run.run, run.number, run.status, run.archived, run.created_at, run.ended_at, len(run.outcomes),
+            run.notebook, run.owner if executed else None, len(entries),
+            sum(entry.status is EntryStatus.SUCCEEDED for entry in entries),
+            sum(len(entry.payload or b"") for entry in entries),
+        )  # fmt: skip
+
+
+def _checked(entry: Entry) -> Entry:
+    if entry.seq < 0:
+        raise StoreError(f"an entry's number must be 0 or more, not {entry.seq}")
+    return entry
+
+
+def _plain(error: Any) -> Any:
+    # Through JSON, as in a file: a test with this store must not see more than one with a real journal.
+    return json.loads(json.dumps(dict(error), default=str))
+
+
+def _copy(entry: Entry) -> Entry:
+    return entry if entry.error is None else replace(entry, error=_plain(entry.error))

@@ -1,0 +1,246 @@
+"""Entries and attempts as rows, and the mark that each row carries.
+
+A mark is keyed blake3 over everything in the row that a replay believes, and over what the row stands for: table,
+journal, run (number, workflow and key) and place. So a row or a payload that was changed, or copied to another place,
+is found out. What a mark can't show: a row that is missing, and an *old* version of the same row put back.
+
+The bytes under a mark are: the length-prefixed identity of the run, a struct of fixed size with all numbers and the
+length of every text, then the texts. Rows are read with ``text_factory = bytes``: a mark is over the bytes as they lie
+in the file, and nothing is decoded before it was checked.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import struct
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from notebook_durable.errors import StoreError
+from notebook_durable.model import Attempt, Entry, EntryStatus, Failure, RunId, StepCode
+from notebook_durable.stores.keys import Signer
+
+__all__ = [
+    "ATTEMPT_COLUMNS",
+    "ENTRY_COLUMNS",
+    "Damaged",
+    "attempt_row",
+    "attempts_from",
+    "clean",
+    "entries_from",
+    "entry_row",
+    "identity",
+    "place",
+    "untrusted_from",
+    "whole",
+]
+
+#: In the order of :func:`entry_row`; the mark is last but one, the payload (which may be large) last.
+ENTRY_COLUMNS = (
+    "name, occurrence, status, execution, budget, attempts, spent, started_at, ended_at, duration, failure, left_cell, "
+    "survived, rollback_of, at_most_once, serializer, value_type, note, inputs, fingerprint, fingerprint_version, "
+    "error, source, mark, payload"
+)
+ATTEMPT_COLUMNS = "seq, budget, number, started_at, duration, delay, error, mark"
+
+_SEQ_BITS = 32
+_NO_CODE = StepCode()
+_STATUSES = {status.value.encode(): status for status in EntryStatus}
+_FAILURES = {failure.value.encode(): failure for failure in Failure}
+
+#: seq, occurrence, execution, budget, attempts, rollback_of, fingerprint version; spent, started, ended, duration;
+#: left, survived, at_most_once, and which of ended, rollback_of, error and payload are there; lengths of 10 texts.
+_entry_head = struct.Struct("<7q4d7B10Q").pack
+#: seq, budget, number; started, duration, delay; is there a delay; length of the error.
+_attempt_head = struct.Struct("<3q3dBQ").pack
+
+
+class Damaged(ValueError):  # noqa: N818  an internal signal, not an error that anybody sees
+    """A row holds what no writer of ours put there."""
+
+
+def place(run_id: int, seq: int) -> int:
+    """Return the row id of an entry: run and seq in one number, so that a commit touches one b-tree page.
+
+    Raises:
+        StoreError: if ``seq`` is no number of an entry; it would be another run's row.
+    """
+    if not 0 <= seq < 1 << _SEQ_BITS:
+        raise StoreError(f"an entry's number must be 0 or more and fit in {_SEQ_BITS} bits, not {seq}")
+    return run_id << _SEQ_BITS | seq
+
+
+def whole(value: object) -> int:
+    """Return a number of a row.
+
+    Raises:
+        Damaged: if it isn't one.
+    """
+    if not isinstance(value, int):
+        raise Damaged(f"a number was expected, not {value!r:.40}")
+    return value
+
+
+def clean(text: str) -> bytes:
+    """Encode text; lone surrogates, which a file's odd bytes become in Python, are written as ``\\udc80``."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "backslashreplace")
+
+
+def identity(table: str, journal_id: str, run_id: int, run: RunId) -> bytes:
+    """Return what the marks of a run's rows begin with."""
+    parts = [clean(part) for part in (table, journal_id, run.workflow, run.key)]
+    return struct.pack("<q4Q", run_id, *map(len, parts)) + b"".join(parts)
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(dict(value), default=str).encode()
+
+
+# --- writing ------------------------------------------------------------------------------
+
+
+def entry_row(entry: Entry, who: bytes, signer: Signer) -> tuple[Any, ...]:
+    """Return the columns of an entry, signed."""
+    code, payload = entry.code, entry.payload
+    name, serializer, value_type, note = map(clean, (entry.name, entry.serializer, entry.value_type, entry.note))
+    inputs, fingerprint, source = map(clean, (code.inputs, code.fingerprint, code.source))
+    status, failure = entry.status.value.encode(), entry.failure.value.encode()
+    error = None if entry.error is None else _json(entry.error)
+    ended = None if entry.ended_at is None else float(entry.ended_at)
+    spent, started, duration = float(entry.spent), float(entry.started_at), float(entry.duration)
+    left, survived, once = int(entry.left), int(entry.survived), int(entry.at_most_once)
+    head = _head(
+        (
+            entry.seq, name, entry.occurrence, status, entry.execution, entry.budget, entry.attempts, spent, started,
+            ended, duration, failure, left, survived, entry.rollback_of, once, serializer, value_type, note, inputs,
+            fingerprint, code.version, error, source, None, payload,
+        ),
+        who,
+    )  # fmt: skip
+    # Texts are bound as text, so that the file can be read with any SQLite tool.
+    return (
+        *(name.decode(), entry.occurrence, entry.status.value, entry.execution, entry.budget, entry.attempts, spent),
+        *(started, ended, duration, entry.failure.value, left, survived, entry.rollback_of, once, serializer.decode()),
+        *(value_type.decode(), note.decode(), inputs.decode(), fingerprint.decode(), code.version),
+        *(None if error is None else error.decode(), source.decode(), signer.mark(head, payload or b""), payload),
+    )
+
+
+def attempt_row(attempt: Attempt, who: bytes, signer: Signer) -> tuple[Any, ...]:
+    """Return the columns of an attempt, signed."""
+    error = _json(attempt.error)
+    delay = None if attempt.delay is None else float(attempt.delay)
+    numbers = (attempt.seq, attempt.budget, attempt.number, float(attempt.started_at), float(attempt.duration), delay)
+    return (*numbers, error.decode(), signer.mark(_attempt_bytes((*numbers, error), who)))
+
+
+def _attempt_bytes(row: tuple[Any, ...], who: bytes) -> bytes:
+    seq, budget, number, started, duration, delay, error = row
+    there = delay is not None
+    head = _attempt_head(seq, budget, number, started, duration, delay if there else 0, there, len(error))
+    return b"".join((who, head, error))
+
+
+def _head(row: tuple[Any, ...], who: bytes) -> bytes:
+    """Return the bytes under an entry's mark, but the payload: one way for writing and reading."""
+    (
+        seq, name, occurrence, status, execution, budget, attempts, spent, started, ended, duration, failure, left,
+        survived, rollback_of, once, serializer, value_type, note, inputs, fingerprint, version, error, source,
+        _, payload,
+    ) = row  # fmt: skip
+    return b"".join(
+        (
+            who,
+            _entry_head(
+                seq, occurrence, execution, budget, attempts, -1 if rollback_of is None else rollback_of, version,
+                spent, started, 0.0 if ended is None else ended, duration,
+                left, survived, once, ended is not None, rollback_of is not None, error is not None,
+                payload is not None,
+                len(name), len(status), len(failure), len(serializer), len(value_type), len(note), len(inputs),
+                len(fingerprint), 0 if error is None else len(error), len(source),
+            ),
+            name, status, failure, serializer, value_type, note, inputs, fingerprint, error or b"", source,
+        )
+    )  # fmt: skip
+
+
+# --- reading ------------------------------------------------------------------------------
+
+
+def entries_from(rows: Iterable[tuple[Any, ...]], who: bytes, signer: Signer) -> list[Entry]:
+    """Check rows (seq and :data:`ENTRY_COLUMNS`, by seq) and return their entries.
+
+    Raises:
+        Damaged: if the rows are not in order, which only a damaged file can be.
+    """
+    entries: list[Entry] = []
+    add, same, mark_of, last = entries.append, hmac.compare_digest, signer.mark, -1
+    for row in rows:
+        if row[0] <= last:
+            raise Damaged("entries out of order")
+        last = row[0]
+        try:
+            authentic = same(row[24], mark_of(_head(row, who), row[25] or b""))
+            add(_entry(row) if authentic else _damaged(row))
+        except (struct.error, TypeError, ValueError, KeyError, AttributeError):
+            add(_damaged(row))  # not even the types are right
+    return entries
+
+
+def untrusted_from(rows: Iterable[tuple[Any, ...]]) -> list[Entry]:
+    """Return entries for looking at: unchecked and marked so, with values only where reading them is harmless."""
+    from dataclasses import replace
+
+    entries = []
+    for row in rows:
+        try:
+            entry = _entry(row)
+            payload = entry.payload if entry.serializer == "json" else None
+            entries.append(replace(entry, payload=payload, intact=False))
+        except (TypeError, ValueError, KeyError, AttributeError):
+            entries.append(_damaged(row))
+    return entries
+
+
+def _entry(row: tuple[Any, ...]) -> Entry:
+    (
+        seq, name, occurrence, status, execution, budget, attempts, spent, started, ended, duration, failure, left,
+        survived, rollback_of, once, serializer, value_type, note, inputs, fingerprint, version, error, source,
+        _, payload,
+    ) = row  # fmt: skip
+    coded = source or inputs or fingerprint or version
+    return Entry(
+        seq, name.decode(), occurrence, _STATUSES[status], execution, budget, attempts, spent, started, ended, duration,
+        serializer.decode(), payload, value_type.decode(), None if error is None else json.loads(error),
+        _FAILURES[failure], left == 1, survived == 1, rollback_of, once == 1, note.decode(),
+        StepCode(source.decode(), inputs.decode(), fingerprint.decode(), version) if coded else _NO_CODE,
+    )  # fmt: skip
+
+
+def _damaged(row: tuple[Any, ...]) -> Entry:
+    """Return what can be said of a row that isn't believed: where it is and what it calls itself."""
+    name, occurrence, status = row[1:4]
+    return Entry(
+        row[0],
+        name.decode("utf-8", "replace") if isinstance(name, bytes) else "?",
+        occurrence if isinstance(occurrence, int) else 0,
+        _STATUSES.get(status, EntryStatus.RUNNING) if isinstance(status, bytes) else EntryStatus.RUNNING,
+        intact=False,
+    )
+
+
+def attempts_from(rows: Iterable[tuple[Any, ...]], who: bytes, signer: Signer) -> list[Attempt]:
+    """Check rows of :data:`ATTEMPT_COLUMNS` and return the attempts that are authentic."""
+    attempts = []
+    for *row, mark in rows:
+        try:
+            if signer.matches(mark, _attempt_bytes(tuple(row), who)):
+                seq, budget, number, started, duration, delay, error = row
+                attempts.append(Attempt(seq, budget, number, started, duration, json.loads(error), delay))
+        except (struct.error, TypeError, ValueError):
+            continue  # not even the types are right
+    return attempts

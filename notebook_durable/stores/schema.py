@@ -1,0 +1,237 @@
+"""The database file: its tables, its format version, making it whole, and recognising what isn't ours."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sqlite3
+import struct
+import sys
+import threading
+import uuid
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from notebook_durable.errors import JournalFormatError
+from notebook_durable.stores.driver import corrupt
+from notebook_durable.stores.keys import sync_folder
+from notebook_durable.stores.rows import Damaged
+
+__all__ = ["FORMAT", "Meta", "close", "connect", "open_database", "read_meta", "set_journal_mode"]
+
+FORMAT = 1
+#: "NbDu": says, at byte 68 of the file, that a SQLite database is ours.
+APPLICATION_ID = 0x4E624475
+#: Seconds to wait for another kernel's commit.
+BUSY_TIMEOUT = 10.0
+
+_ENTRY = """
+    name TEXT NOT NULL, occurrence INTEGER NOT NULL, status TEXT NOT NULL, execution INTEGER NOT NULL,
+    budget INTEGER NOT NULL, attempts INTEGER NOT NULL, spent REAL NOT NULL, started_at REAL NOT NULL, ended_at REAL,
+    duration REAL NOT NULL, failure TEXT NOT NULL, left_cell INTEGER NOT NULL, survived INTEGER NOT NULL,
+    rollback_of INTEGER, at_most_once INTEGER NOT NULL, serializer TEXT NOT NULL, value_type TEXT NOT NULL,
+    note TEXT NOT NULL, inputs TEXT NOT NULL, fingerprint TEXT NOT NULL, fingerprint_version INTEGER NOT NULL,
+    error TEXT, source TEXT NOT NULL, mark BLOB NOT NULL, payload BLOB
+"""
+# What runs and executions say is not signed: it decides when a run starts over and who is named in a message, and
+# never what is unpickled.
+_TABLES = f"""
+    CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE runs (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, -- an id is in marks, so it is never given twice
+        workflow TEXT NOT NULL, key TEXT NOT NULL, number INTEGER NOT NULL,
+        status TEXT NOT NULL, archived INTEGER NOT NULL, created_at REAL NOT NULL, ended_at REAL,
+        epoch INTEGER NOT NULL, notebook TEXT, owner TEXT NOT NULL, since REAL NOT NULL, lease_until REAL,
+        UNIQUE (workflow, key, number)
+    );
+    CREATE TABLE executions (
+        run_id INTEGER NOT NULL, number INTEGER NOT NULL, started_at REAL NOT NULL, ended_at REAL,
+        outcome TEXT NOT NULL, owner TEXT NOT NULL, PRIMARY KEY (run_id, number)
+    ) WITHOUT ROWID;
+    CREATE TABLE entries (place INTEGER PRIMARY KEY /* run_id * 2^32 + seq */, {_ENTRY});
+    CREATE TABLE attempts (
+        run_id INTEGER NOT NULL, seq INTEGER NOT NULL, budget INTEGER NOT NULL, number INTEGER NOT NULL,
+        started_at REAL NOT NULL, duration REAL NOT NULL, delay REAL, error TEXT NOT NULL, mark BLOB NOT NULL,
+        PRIMARY KEY (run_id, seq, budget, number)
+    );
+    CREATE TABLE detached ( -- what a kernel recorded after another one had taken its run
+        id INTEGER PRIMARY KEY, run_id INTEGER NOT NULL, seq INTEGER NOT NULL, epoch INTEGER NOT NULL, {_ENTRY}
+    );
+"""
+
+# Closing *any* descriptor of a file drops all POSIX locks that this process has on it, SQLite's too. So the header of a
+# database that is open here is never read by hand: it was checked when it was opened first.
+_open_here: Counter[tuple[int, int]] = Counter()
+_mutex = threading.Lock()
+
+
+def _forget_in_child() -> None:
+    global _mutex
+    _open_here.clear()  # POSIX locks don't pass to a child
+    _mutex = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_in_child)
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """What a journal says of itself."""
+
+    journal_id: str
+    key_id: str
+
+
+def file_key(file: Path) -> tuple[int, int]:
+    """Return what identifies the file itself, whatever its path is now."""
+    status = file.stat()
+    return status.st_dev, status.st_ino
+
+
+def open_database(file: Path, key_id: str, now: float) -> None:
+    """Make the database if there is none, or make sure that it is one of ours. A foreign file isn't touched.
+
+    Raises:
+        JournalFormatError: if it is not ours or newer.
+        JournalCorruptError: if it is damaged so that this shows at a glance.
+        OSError, sqlite3.Error: see ``driver.translate``.
+    """
+    with _mutex:
+        if not file.exists():
+            _create(file, key_id, now)
+        if not _open_here[file_key(file)]:
+            _check_header(file)
+
+
+def _create(file: Path, key_id: str, now: float) -> None:
+    """Make the database beside its place and link it there: a killed process leaves no half of one."""
+    from notebook_durable._version import __version__
+
+    temporary = file.with_name(f"{file.name}.{os.getpid()}.{secrets.token_hex(4)}.new")
+    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))  # SQLite gives -wal and -shm this mode
+    try:
+        connection = sqlite3.connect(temporary, isolation_level=None)
+        try:
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {FORMAT}")
+            connection.executescript(f"BEGIN; {_TABLES} COMMIT;")
+            meta = {
+                "format": str(FORMAT),
+                "journal_id": uuid.uuid4().hex,
+                "key_id": key_id,
+                "created_at": repr(now),
+                "versions": f"notebook_durable {__version__}, SQLite {sqlite3.sqlite_version}, "
+                f"Python {sys.version.split()[0]}",
+            }
+            connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
+        finally:
+            connection.close()
+        try:
+            os.link(temporary, file)
+        except FileExistsError:
+            pass  # another process was first; its database serves both
+        except OSError:
+            if not file.exists():  # no hard links here (FAT, some network file systems)
+                temporary.rename(file)
+    finally:
+        for litter in (temporary, Path(f"{temporary}-journal")):
+            with suppress(OSError):
+                litter.unlink()
+    sync_folder(file.parent)
+
+
+def _check_header(file: Path) -> None:
+    if not file.is_file():
+        raise JournalFormatError(f"{file} is not a file, so {file.parent} is not a journal. It was not touched.")
+    with file.open("rb") as stream:
+        header = stream.read(100)
+    if len(header) < 100 or not header.startswith(b"SQLite format 3\0"):
+        raise corrupt(file, "file is not a database" if header else "file is empty")
+    version, application = struct.unpack(">i4xi", header[60:72])
+    if application != APPLICATION_ID:
+        raise JournalFormatError(
+            f"{file} is a SQLite database of another program (application id {application}), not a journal. It was not "
+            "touched; name another place: NOTEBOOK_DURABLE_STORE or %config Durable.store."
+        )
+    check_format(file, version)
+
+
+def check_format(file: Path, version: int) -> None:
+    """Refuse a journal that is newer than this code.
+
+    Raises:
+        JournalFormatError: naming both versions and what to type.
+    """
+    if version > FORMAT:
+        raise JournalFormatError(
+            f"the journal {file} has format version {version}, and this notebook_durable reads up to {FORMAT}. It was "
+            "not touched. Type: pip install --upgrade notebook_durable"
+        )
+
+
+def connect(file: Path, synchronous: str, *, read_only: bool = False) -> sqlite3.Connection:
+    """Open a connection in autocommit mode that gives texts as bytes. Close it with :func:`close`.
+
+    Args:
+        file: the database, which must exist.
+        synchronous: SQLite's level: "FULL" waits for the disk in each commit, "NORMAL" doesn't (in WAL mode).
+        read_only: refuse to write through it.
+    """
+    connection = sqlite3.connect(
+        f"file:{quote(str(file))}?mode=rw",
+        uri=True,
+        isolation_level=None,
+        timeout=BUSY_TIMEOUT,
+        check_same_thread=False,
+    )
+    try:
+        connection.text_factory = bytes
+        connection.execute(f"PRAGMA synchronous = {synchronous}")
+        connection.execute("PRAGMA trusted_schema = OFF")  # the schema of a file from elsewhere runs nothing
+        connection.execute("PRAGMA cell_size_check = ON")
+        connection.execute(f"PRAGMA journal_size_limit = {16 << 20}")
+        if sys.platform == "darwin":
+            connection.execute("PRAGMA fullfsync = ON")  # fsync alone stops at the drive's cache there
+        if read_only:
+            connection.execute("PRAGMA query_only = ON")
+        with _mutex:
+            _open_here[file_key(file)] += 1
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def close(connection: sqlite3.Connection, key: tuple[int, int]) -> None:
+    """Close a connection to the file that ``key`` identifies. Never raises."""
+    with suppress(sqlite3.Error):
+        connection.close()
+    with _mutex:
+        _open_here[key] -= 1
+
+
+def set_journal_mode(connection: sqlite3.Connection, wanted: str) -> str:
+    """Ask for a journal mode ("wal" or "delete") and return the one that the file has then."""
+    (current,) = connection.execute("PRAGMA journal_mode").fetchone()
+    if current.decode() != wanted:
+        (current,) = connection.execute(f"PRAGMA journal_mode = {wanted}").fetchone()
+    return str(current.decode())
+
+
+def read_meta(connection: sqlite3.Connection, file: Path) -> Meta:
+    """Read what the journal says of itself.
+
+    Raises:
+        JournalFormatError: if it is newer.
+        Damaged: if something is missing.
+    """
+    try:
+        meta = {name.decode(): value.decode() for name, value in connection.execute("SELECT name, value FROM meta")}
+        check_format(file, int(meta["format"]))
+        return Meta(meta["journal_id"], meta["key_id"])
+    except (KeyError, AttributeError, ValueError) as error:
+        raise Damaged(f"its meta table is incomplete: {error}") from error

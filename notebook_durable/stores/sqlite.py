@@ -1,0 +1,411 @@
+"""The journal in one SQLite file: one small transaction per call, on disk when ``record`` returns."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import struct
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from notebook_durable.errors import (
+    RunBusyError,
+    RunOpenError,
+    RunTakenOverError,
+    StoreError,
+    UntrustedJournalError,
+)
+from notebook_durable.model import Attempt, Claim, Entry, Outcome, Owner, RunId, RunInfo, RunStatus
+from notebook_durable.stores import folder, lease, rows, runs
+from notebook_durable.stores.connections import Connections
+from notebook_durable.stores.driver import DRIVER_ERRORS, translate
+from notebook_durable.stores.keys import Signer
+from notebook_durable.stores.locks import AlreadyHeldError, RunLocks
+from notebook_durable.stores.runs import Run
+
+__all__ = ["SqliteStore"]
+
+_NAMES = rows.ENTRY_COLUMNS
+_MARKS = ", ".join("?" * len(_NAMES.split(", ")))
+_UPDATES = ", ".join(f"{name} = excluded.{name}" for name in _NAMES.split(", "))
+#: The epoch is checked in the statement itself: nothing can come between. An entry that was begun is updated where it
+#: lies, so a commit writes one page.
+_PUT = f"""
+    INSERT INTO entries (place, {_NAMES}) SELECT ?, {_MARKS} WHERE EXISTS (SELECT 1 FROM runs WHERE id = ? AND epoch = ?)
+    ON CONFLICT (place) DO UPDATE SET {_UPDATES}
+"""  # noqa: S608  only names of ours are put in, here and below
+_PUT_ATTEMPT = f"INSERT OR REPLACE INTO attempts (run_id, {rows.ATTEMPT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+_PUT_DETACHED = f"INSERT INTO detached (run_id, seq, epoch, {_NAMES}) VALUES (?, ?, ?, {_MARKS})"  # noqa: S608
+_GET = f"""
+    SELECT place & 4294967295, {_NAMES} FROM entries WHERE place BETWEEN ? AND ? ORDER BY place
+"""  # noqa: S608
+_GET_ATTEMPTS = f"""
+    SELECT {rows.ATTEMPT_COLUMNS} FROM attempts WHERE run_id = ? AND seq = ? ORDER BY budget, number
+"""  # noqa: S608
+_GET_DETACHED = f"SELECT seq, {_NAMES} FROM detached WHERE run_id = ? ORDER BY id"  # noqa: S608
+
+#: How often, and how many seconds apart, a claim tries to lock: somebody who only looks (``RunLocks.is_held``) holds
+#: the lock for some microseconds, and who has just taken it needs some milliseconds to write down who it is.
+_TRIES, _TRY_AGAIN, _SURE_AFTER = 50, 0.01, 3
+
+
+def _log_notice(text: str) -> None:
+    logging.getLogger("notebook_durable").warning("%s", text)
+
+
+class SqliteStore:
+    """Keeps runs in ``journal.db`` of a folder; see the contract at ``protocols.Store``.
+
+    Writing is for one thread at a time; ``runs``, ``read`` and ``attempts`` may be called from others meanwhile. A
+    forked child can't use its parent's store, and doesn't keep its parent's runs.
+
+    Args:
+        path: the journal's folder (``.durable``), made if there is none.
+        signer: signs what is written and checks what is read.
+        on_notice: told in a sentence what the user should know, such as a network file system.
+        network: whether ``path`` is on a network file system; None: find out.
+
+    Raises:
+        JournalFormatError: if something else is at ``path``, or a newer journal.
+        JournalCorruptError: if its file is damaged.
+        JournalUnwritableError: if it can't be made.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        signer: Signer,
+        *,
+        on_notice: Callable[[str], None] = _log_notice,
+        network: bool | None = None,
+    ) -> None:
+        # Absolute from now on: the store doesn't follow %cd.
+        self._folder = Path(os.path.realpath(path))
+        self._file = self._folder / folder.DATABASE
+        self._signer, self._on_notice = signer, on_notice
+        kind = folder.is_network(self._folder) if network is None else "as configured" if network else ""
+        self._network = kind
+        self._locks = RunLocks(self._folder)
+        self._claims: dict[tuple[int, int], Claim] = {}
+        self._marks: dict[int, bytes] = {}
+        self._leases: dict[tuple[int, int], lease.Lease] = {}
+        self._closed = False
+        self._open()
+
+    def _open(self) -> None:
+        try:
+            self._db = Connections(self._file, self._signer.key_id, self._network, self._on_notice, time.time())
+        except DRIVER_ERRORS as error:
+            raise translate(error, self._file) from error
+        self._trusted = self._db.meta.key_id == self._signer.key_id
+        self._marks.clear()
+
+    @property
+    def location(self) -> str:
+        """The journal's folder."""
+        return str(self._folder)
+
+    # -- executing a run
+
+    def claim(
+        self,
+        run: RunId,
+        owner: Owner,
+        *,
+        now: float,
+        notebook: str | None = None,
+        fresh: bool = False,
+        start_over_after: Collection[RunStatus] = (),
+    ) -> Claim:
+        """Take the newest run of this name and begin an execution; see ``protocols.Store.claim``."""
+        self._reopen_if_gone()
+        self._check_trusted()
+        with self._locked(run, owner):
+            with self._transaction() as connection:
+                found = runs.newest(connection, run)
+                if self._network:
+                    self._check_lease(found, owner, now)
+                runs.check_notebook(found, run, notebook)
+                claim = runs.take(
+                    connection, run, owner, now=now, notebook=notebook, fresh=fresh,
+                    start_over_after=start_over_after,
+                    lease_until=now + lease.DURATION if self._network else None,
+                )  # fmt: skip
+            self._claims[claim.id, claim.epoch] = claim
+            if self._network:
+                renewing = self._leases[claim.id, claim.epoch] = lease.Lease(self._file, claim)
+                renewing.start()
+        return claim
+
+    def entries(self, claim: Claim) -> Sequence[Entry]:
+        """Return all entries of the run by ``seq``; one that fails its check has ``intact=False``."""
+        return self._entries(claim.id, claim.run)
+
+    def begin(self, claim: Claim, entry: Entry, *, wait: bool = False) -> None:
+        """Write that an attempt begins; on disk already only with ``wait``."""
+        values = self._values(claim, entry)
+        db = self._db
+        with db.write_lock:
+            self._check_usable()
+            try:
+                # One statement in autocommit mode is one transaction.
+                done = (db.full if wait else db.quick).execute(_PUT, values).rowcount
+            except DRIVER_ERRORS as error:
+                raise translate(error, self._file) from error
+            if done != 1:
+                raise self._taken_over(claim, entry.name)
+
+    def record(self, claim: Claim, entry: Entry, attempt: Attempt | None = None) -> None:
+        """Write an entry's new state, and a failed attempt with it. On disk when this returns."""
+        values = self._values(claim, entry)
+        db = self._db
+        with db.write_lock:
+            self._check_usable()
+            db.check_present()
+            if attempt is None:
+                try:
+                    done = db.full.execute(_PUT, values).rowcount == 1
+                except DRIVER_ERRORS as error:
+                    raise translate(error, self._file) from error
+            else:
+                failed = rows.attempt_row(attempt, self._identity("attempts", claim.id, claim.run), self._signer)
+                with self._transaction() as connection:
+                    done = connection.execute(_PUT, values).rowcount == 1
+                    if done:
+                        connection.execute(_PUT_ATTEMPT, (claim.id, *failed))
+            if not done:
+                self._detach(claim, (entry,))
+                raise self._taken_over(claim, entry.name)
+
+    def end(
+        self, claim: Claim, outcome: Outcome, status: RunStatus, changes: Sequence[Entry] = (), *, now: float
+    ) -> None:
+        """End the execution, with the last changes to entries, in one transaction. On disk when this returns."""
+        values = [self._values(claim, entry) for entry in changes]
+        self._db.check_present()
+        with self._transaction() as connection:
+            done = runs.end(connection, claim, outcome, status, now)
+            if done:
+                connection.executemany(_PUT, values)
+        if not done:
+            self._detach(claim, changes)
+            raise self._taken_over(claim, changes[0].name if changes else "")
+
+    def release(self, claim: Claim) -> None:
+        """Give the run back. Never raises; releasing twice does nothing."""
+        key = (claim.id, claim.epoch)
+        if self._claims.pop(key, None) is None:
+            return
+        renewing = self._leases.pop(key, None)
+        if renewing is not None:
+            renewing.stop()
+        # A fork emptied the child's list of locks: there is nothing to give back there.
+        self._locks.release(claim.run)
+
+    # -- looking, and answering from outside
+
+    def attempts(self, run_id: int, seq: int) -> Sequence[Attempt]:
+        """Return the failed attempts of an entry, oldest first, without those that fail their check."""
+        if not self._trusted:
+            return ()
+        with self._reading() as connection:
+            found = connection.execute(_GET_ATTEMPTS, (run_id, seq)).fetchall()
+            if not found:
+                return ()
+            run = runs.find(connection, run_id, self.location).run
+        return rows.attempts_from(found, self._identity("attempts", run_id, run), self._signer)
+
+    def runs(self, workflow: str | None = None, *, archived: bool = False) -> Sequence[RunInfo]:
+        """List runs, newest first. One whose kernel died is still "running", with no owner."""
+        with self._reading() as connection:
+            infos = runs.listed(connection, workflow, archived)
+        return [info if self._is_executed(info) else runs.without_owner(info) for info in infos]
+
+    def read(self, run_id: int) -> Sequence[Entry]:
+        """Return the entries of any run, as ``entries`` does."""
+        with self._reading() as connection:
+            run = runs.find(connection, run_id, self.location).run
+        return self._entries(run_id, run)
+
+    def detached(self, run_id: int) -> Sequence[Entry]:
+        """Return what was recorded for a run by a kernel that had lost it, oldest first."""
+        with self._reading() as connection:
+            run = runs.find(connection, run_id, self.location).run
+            found = connection.execute(_GET_DETACHED, (run_id,)).fetchall()
+        if not self._trusted:
+            return rows.untrusted_from(found)
+        who = self._identity("detached", run_id, run)
+        # One by one: several kernels may each have left an entry with the same number.
+        return [entry for row in found for entry in rows.entries_from((row,), who, self._signer)]
+
+    def amend(self, run_id: int, entries: Sequence[Entry]) -> None:
+        """Replace entries from outside an execution, under the run's lock. On disk when this returns."""
+        self._check_trusted()
+        self._db.check_present()
+        with self._reading() as connection:
+            run = runs.find(connection, run_id, self.location).run
+        here = Owner(os.getpid(), "")
+        with self._locked(run, here):
+            try:
+                with self._transaction() as connection:
+                    found = runs.find(connection, run_id, self.location)
+                    if self._network and found.status is RunStatus.RUNNING:
+                        self._check_lease(found, here, time.time())
+                    claim = Claim(run_id, run, found.number, found.epoch, 0, here)
+                    connection.executemany(_PUT, [self._values(claim, entry) for entry in entries])
+            finally:
+                self._locks.release(run)
+
+    def set_notebook(self, workflow: str, notebook: str | None) -> int:
+        """Make the runs of a workflow belong to ``notebook`` (None: to any), and return how many there are."""
+        with self._transaction() as connection:
+            return connection.execute(
+                "UPDATE runs SET notebook = ? WHERE workflow = ?",
+                (runs.SHARED if notebook is None else notebook, workflow),
+            ).rowcount
+
+    def close(self) -> None:
+        """Close files. Releases what is still claimed. Closing twice does nothing."""
+        for claim in list(self._claims.values()):
+            self.release(claim)
+        self._closed = True
+        self._db.close()
+
+    # -- parts
+
+    def _values(self, claim: Claim, entry: Entry) -> tuple[object, ...]:
+        try:
+            values = rows.entry_row(entry, self._identity("entries", claim.id, claim.run), self._signer)
+        except (TypeError, ValueError, OverflowError, struct.error) as error:
+            raise StoreError(f"the entry of step '{entry.name}' can't be written: {error}") from error
+        return (rows.place(claim.id, entry.seq), *values, claim.id, claim.epoch)
+
+    def _identity(self, table: str, run_id: int, run: RunId) -> bytes:
+        if table != "entries":
+            return rows.identity(table, self._db.meta.journal_id, run_id, run)
+        known = self._marks.get(run_id)
+        if known is None:
+            known = self._marks[run_id] = rows.identity(table, self._db.meta.journal_id, run_id, run)
+        return known
+
+    def _entries(self, run_id: int, run: RunId) -> list[Entry]:
+        first = rows.place(run_id, 0)
+        with self._reading() as connection:
+            found = connection.execute(_GET, (first, first | 0xFFFFFFFF))
+            try:
+                if not self._trusted:
+                    return rows.untrusted_from(found)
+                return rows.entries_from(found, self._identity("entries", run_id, run), self._signer)
+            finally:
+                found.close()  # else its snapshot stays open and the log grows
+
+    def _check_usable(self) -> None:
+        if self._closed:
+            raise StoreError(f"the journal {self.location} was closed. Open it again.")
+        self._db.check_process()
+
+    def _check_trusted(self) -> None:
+        self._check_usable()
+        if not self._trusted:
+            raise UntrustedJournalError(self.location, self._signer.path)
+
+    def _reopen_if_gone(self) -> None:
+        """Begin anew after somebody deleted or moved the journal away between two executions."""
+        self._check_usable()
+        if not self._claims and not self._db.is_current():
+            self._db.close()
+            self._open()
+
+    def _check_lease(self, found: Run | None, owner: Owner, now: float) -> None:
+        if found is None or found.lease_until is None or found.lease_until <= now:
+            return
+        if (found.owner.host, found.owner.boot) != (owner.host, owner.boot) and found.status is RunStatus.RUNNING:
+            raise _busy(found.run, found)
+
+    def _is_executed(self, info: RunInfo) -> bool:
+        if info.archived or info.status is not RunStatus.RUNNING:
+            return False
+        return self._locks.is_held(info.run)
+
+    @contextmanager
+    def _locked(self, run: RunId, owner: Owner) -> Iterator[None]:
+        """Take a run's lock; what fails inside gives it back, and what succeeds keeps it."""
+        try:
+            for attempt in range(_TRIES):
+                if self._locks.acquire(run):
+                    break
+                with self._reading() as connection:
+                    found = runs.newest(connection, run)
+                known = found is not None and found.status is RunStatus.RUNNING and runs.alive(found.owner, owner)
+                if attempt + 1 == _TRIES or (known and attempt >= _SURE_AFTER):
+                    raise _busy(run, found)
+                time.sleep(_TRY_AGAIN)
+        except AlreadyHeldError:
+            raise RunOpenError(run.workflow, run.key) from None
+        try:
+            yield
+        except BaseException:
+            self._locks.release(run)
+            raise
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        db = self._db
+        with db.write_lock:
+            self._check_usable()
+            connection = db.full
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException as error:
+                _roll_back(connection)
+                if isinstance(error, DRIVER_ERRORS):
+                    raise translate(error, self._file) from error
+                raise
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        db = self._db
+        with db.read_lock:
+            self._check_usable()
+            try:
+                yield db.read
+            except DRIVER_ERRORS as error:
+                raise translate(error, self._file) from error
+
+    def _detach(self, claim: Claim, entries: Sequence[Entry]) -> None:
+        """Keep what a commit that comes too late would have written, unless nobody took the run."""
+        with self._transaction() as connection:
+            epoch, _ = runs.owner_of(connection, claim.id)
+            if epoch == -1:
+                raise StoreError(f"the run '{claim.run}' is no longer in the journal {self.location}.")
+            who = self._identity("detached", claim.id, claim.run)
+            for entry in entries:
+                row = rows.entry_row(entry, who, self._signer)
+                connection.execute(_PUT_DETACHED, (claim.id, entry.seq, claim.epoch, *row))
+
+    def _taken_over(self, claim: Claim, step: str) -> RunTakenOverError:
+        with self._reading() as connection:
+            _, owner = runs.owner_of(connection, claim.id)
+            found = runs.newest(connection, claim.run)
+        if found is not None and found.id != claim.id:
+            owner = found.owner  # started over: the new owner is that of the new run
+        return RunTakenOverError(claim.run.workflow, claim.run.key, step, owner.pid, owner.host)
+
+
+def _busy(run: RunId, found: Run | None) -> RunBusyError:
+    if found is None:
+        return RunBusyError(run.workflow, run.key, 0, "this machine", time.time())
+    return RunBusyError(run.workflow, run.key, found.owner.pid, found.owner.host, found.since)
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    try:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+    except sqlite3.Error:
+        pass  # SQLite has rolled back by itself, or will when the connection closes
