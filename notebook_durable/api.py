@@ -184,4 +184,3 @@ class Durable:
                 return fn(ctx, *args, **kwargs)
 
         return run  # type: ignore[return-value]
-

@@ -72,7 +72,7 @@ def _rebuild(cls: type[BaseException], args: tuple[Any, ...], state: dict[str, A
     return error
 
 
-class _Picklable(Exception):
+class _Picklable(Exception):  # noqa: N818  a base that nobody sees
     """Pickles by message and attributes, whatever the constructor wants."""
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -334,8 +334,8 @@ class NotebookMismatchError(StoreError):
 
     def __init__(self, workflow: str, key: str, recorded: str, current: str) -> None:
         super().__init__(
-            f"the run {_run_label(workflow, key)} belongs to {recorded}, not to {current} (a duplicated notebook has the "
-            "same names). Type one of\n"
+            f"the run {_run_label(workflow, key)} belongs to {recorded}, not to {current} (a duplicated notebook has "
+            "the same names). Type one of\n"
             f"    %%durable {workflow} --key NAME       (a run of this notebook's own)\n"
             f"    %durable share {workflow}             (both notebooks use one run)\n"
             f"    %durable moved {workflow}             (the notebook was moved or renamed)"
@@ -403,9 +403,7 @@ class TerminalError(_Picklable):
         replayed: True when it comes from the journal.
     """
 
-    def __init__(
-        self, message: str = "", status_code: int = 500, metadata: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, message: str = "", status_code: int = 500, metadata: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.status_code = status_code

@@ -85,7 +85,9 @@ class RetryPolicy:
     retry_on: tuple[type[BaseException], ...] = field(default=())
 
     def __post_init__(self) -> None:
-        put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731  frozen
+        def put(name: str, value: Any) -> None:
+            object.__setattr__(self, name, value)  # frozen, but not before it is made
+
         attempts = self.max_attempts
         if attempts is not None and (isinstance(attempts, bool) or not isinstance(attempts, int) or attempts < 0):
             raise ConfigurationError(f"max_attempts must be a whole number, 0 or more, or None, not {attempts!r}")
@@ -123,7 +125,7 @@ class RetryPolicy:
     def interval(self, attempt: int) -> float:
         """Seconds to wait after attempt number ``attempt`` (from 1) has failed."""
         first, longest, factor = self.initial_retry_interval, self.max_retry_interval, self.retry_interval_factor
-        assert isinstance(first, float) and isinstance(longest, float) and factor is not None  # noqa: S101
+        assert isinstance(first, float) and isinstance(longest, float) and factor is not None  # noqa: S101, PT018
         try:
             return min(first * factor ** (attempt - 1), longest)
         except OverflowError:

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from notebook_durable.render import STEP_COLUMNS, runs_html, runs_text, step_record, steps_html, steps_text
 from notebook_durable.errors import ConfigurationError, UntrustedJournalError
 from notebook_durable.model import Entry, EntryStatus, RunId, RunInfo
 from notebook_durable.protocols import Store
+from notebook_durable.render import STEP_COLUMNS, runs_html, runs_text, step_record, steps_html, steps_text
 from notebook_durable.serializers.codec import DefaultCodec
 from notebook_durable.wiring import Settings, open_store
 
@@ -101,9 +101,7 @@ class JournalView:
         import pandas as pd
 
         rows = [
-            step_record(run, entry)
-            for run in self.runs(name, archived=archived)
-            for entry in self._store.read(run.id)
+            step_record(run, entry) for run in self.runs(name, archived=archived) for entry in self._store.read(run.id)
         ]
         frame = pd.DataFrame(rows, columns=list(STEP_COLUMNS))
         for column in ("started", "ended"):
@@ -194,11 +192,11 @@ class StepsView:
 
 
 def _open_step(entries: Sequence[Entry], step: str, run: RunInfo) -> Entry:
-    is_open = [
-        e for e in entries if e.at_most_once and e.status is EntryStatus.RUNNING and e.ended_at is None
-    ]
+    is_open = [e for e in entries if e.at_most_once and e.status is EntryStatus.RUNNING and e.ended_at is None]
     match = re.fullmatch(r"(.*) #(\d+)", step)
-    found = [e for e in is_open if e.name == step or (match and e.name == match[1] and e.occurrence == int(match[2]) - 1)]
+    found = [
+        e for e in is_open if e.name == step or (match and e.name == match[1] and e.occurrence == int(match[2]) - 1)
+    ]
     if len(found) == 1:
         if not found[0].intact:
             raise UntrustedJournalError(str(run.run), "this key")

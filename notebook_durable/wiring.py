@@ -96,7 +96,7 @@ def _place(base: Path, store: Any) -> Path | Store | None:
     if store is None or not isinstance(store, (str, os.PathLike)):
         if store is not None and not hasattr(store, "claim"):
             raise ConfigurationError(f"store must be a folder or a Store object, not {type(store).__name__}: {store!r}")
-        return store  # type: ignore[no-any-return]
+        return store
     return _folder(base, store, "store")
 
 

@@ -18,7 +18,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--always-replay", action="store_true", help="re-enter the body after every step that finishes")
 
 
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("--always-replay"):
         skip = pytest.mark.skip(reason="counts what always-replay mode repeats")

@@ -57,7 +57,9 @@ class Lab:
         self.calls.append(name)
         return value
 
-    def open(self, workflow: str = "wf", key: str = "", *, store: Any = None, asynchronous: bool = False, **how: Any) -> Session:
+    def open(
+        self, workflow: str = "wf", key: str = "", *, store: Any = None, asynchronous: bool = False, **how: Any
+    ) -> Session:
         ports = Ports(
             store=self.store if store is None else store,
             codec=DefaultCodec(),
@@ -69,7 +71,12 @@ class Lab:
         )
         policy = how.pop("policy", RetryPolicy())
         self.session = Session(
-            RunId(workflow, key), ports, how.pop("owner", this_process()), policy=policy, asynchronous=asynchronous, **how
+            RunId(workflow, key),
+            ports,
+            how.pop("owner", this_process()),
+            policy=policy,
+            asynchronous=asynchronous,
+            **how,
         )
         return self.session
 

@@ -36,7 +36,7 @@ class Bus:
         for observer in self._observers:
             try:
                 observer.notify(event)
-            except Exception:
+            except Exception:  # noqa: BLE001  whatever an observer does, the step goes on
                 _log.exception("an observer of %s failed", event.run)
 
 

@@ -200,7 +200,7 @@ def _not_callable(name: str, fn: Any) -> str:
     if asyncio.iscoroutine(fn):
         fn.close()  # or Python complains that it was never awaited
         return (
-            f"step '{name}' was given a coroutine, which is already a call. Pass the function itself and its arguments: "
+            f"step '{name}' was given a coroutine, which is already a call. Pass the function itself and arguments: "
             f"ctx.run({name!r}, {getattr(fn, '__name__', 'fn')}, ...)"
         )
     return (

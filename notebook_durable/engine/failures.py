@@ -46,9 +46,7 @@ def describe(error: BaseException) -> dict[str, Any]:
 
 def history(attempts: Sequence[Attempt]) -> tuple[Mapping[str, Any], ...]:
     """Show attempts as ``TerminalError.history`` has them."""
-    return tuple(
-        {"attempt": a.number, **dict(a.error), "at": a.started_at, "duration": a.duration} for a in attempts
-    )
+    return tuple({"attempt": a.number, **dict(a.error), "at": a.started_at, "duration": a.duration} for a in attempts)
 
 
 def give_up(step: str, attempts: int, reason: str, last: BaseException) -> TerminalError:
@@ -111,5 +109,3 @@ def complete(error: TerminalError, entry: Entry, attempts: Sequence[Attempt]) ->
 def attempt_of(entry: Entry, error: BaseException, started_at: float, duration: float, delay: float | None) -> Attempt:
     """Make the record of one failed call."""
     return Attempt(entry.seq, entry.budget, entry.attempts, started_at, duration, describe(error), delay)
-
-

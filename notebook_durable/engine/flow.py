@@ -150,7 +150,7 @@ class _Live:
             yield from self._begin()
             try:
                 value = yield Call(self._spec.fn, self._spec.args, self._spec.kwargs, self._spec.options.on_stop)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  _failed raises it, or decides to retry
                 delay = yield from self._failed(error)
                 yield from self._wait(delay)
             except BaseException as stop:
@@ -264,9 +264,7 @@ class _Live:
     def _fail(self, entry: Entry, final: BaseException, attempt: Any) -> Flow:
         stored = failures.store_error(self._s.codec, final)
         if stored is not None:
-            entry = replace(
-                entry, serializer=stored.serializer, payload=stored.data, value_type=stored.value_type
-            )
+            entry = replace(entry, serializer=stored.serializer, payload=stored.data, value_type=stored.value_type)
         self._entry = entry
         yield Record(entry, attempt)
         if isinstance(final, TerminalError):
@@ -281,7 +279,11 @@ class _Live:
             return
         self._call_at, self._call_mono = self._s.clock.time(), self._s.clock.monotonic()
         earlier = self._s.attempts(self._entry)
-        said = f"; the last recorded error was {earlier[-1].error['type']}: {earlier[-1].error['message']}" if earlier else ""
+        said = (
+            f"; the last recorded error was {earlier[-1].error['type']}: {earlier[-1].error['message']}"
+            if earlier
+            else ""
+        )
         final = TerminalError(
             f"step '{self._spec.name}' has no attempt left ({reason}): attempt {self._entry.attempts} was cut off when "
             f"its kernel died{said}. Run the cell again to give the step a new budget."

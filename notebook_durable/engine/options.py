@@ -62,7 +62,6 @@ class RunOptions:
         if self.on_stop is not None and not callable(self.on_stop):
             raise ConfigurationError(f"on_stop= takes a function, not {self.on_stop!r}")
 
-
     @property
     def chosen_serializer(self) -> Any:
         """The serializer, under whichever name it was given; None if none was."""

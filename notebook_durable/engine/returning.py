@@ -1,4 +1,4 @@
-"""What an execution leaves behind for the next one (design section 4, "What a run does when its cell is executed again").
+"""What an execution leaves behind for the next one (design section 4: what a run does when its cell is run again).
 
 The cell receives a failure when ``ctx.run`` raises it. From what the cell does next follows whether it survived the
 failure, is rolling back because of it, or is left by it.
@@ -128,7 +128,7 @@ def classify(journal: Journal, received: Received, error: BaseException | None, 
         return Ending(Outcome.FAILED, RunStatus.FAILED, _settle(journal, survived=False))
     if _rollback_finished(journal, error, causes):
         return Ending(Outcome.FAILED, RunStatus.ROLLED_BACK)
-    retried = _retried(journal, received, error, causes)
+    retried = _retried(journal, received, causes)
     return Ending(Outcome.FAILED, RunStatus.FAILED, tuple(retried.values()) + _keep_rollback(journal, causes, retried))
 
 
@@ -152,9 +152,7 @@ def _rollback_finished(journal: Journal, error: BaseException, causes: list[_Del
     return not typo
 
 
-def _retried(
-    journal: Journal, received: Received, error: BaseException, causes: list[_Delivery]
-) -> dict[int, Entry]:
+def _retried(journal: Journal, received: Received, causes: list[_Delivery]) -> dict[int, Entry]:
     """Entries that the next execution tries again: the failure that left the cell, and its unnoticed siblings."""
     open_rollback = {d.seq for d in causes if journal.has_rollback(d.seq)}
     deliveries = [d for d in causes if d.seq not in open_rollback] + received.unfollowed()

@@ -257,9 +257,7 @@ class Session:
         changes = {entry.seq: entry for entry in (*interrupted, *ending.changes)}
         try:
             self._save_unsaved()
-            self.store.end(
-                self.claim, ending.outcome, ending.status, tuple(changes.values()), now=self.clock.time()
-            )
+            self.store.end(self.claim, ending.outcome, ending.status, tuple(changes.values()), now=self.clock.time())
         except StoreError as error:
             return error
         finally:

@@ -80,7 +80,7 @@ class MemoryStore:
                 number = found.number + 1
                 found = None
             if found is None:
-                found = _Run(len(self._runs) + 1, run, number, now, recorded if recorded else notebook, owner)
+                found = _Run(len(self._runs) + 1, run, number, now, recorded or notebook, owner)
                 self._runs.append(found)
             previous = found.outcomes[-1] if found.outcomes else None
             found.outcomes.append(Outcome.RUNNING)

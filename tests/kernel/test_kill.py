@@ -118,10 +118,13 @@ def test_attempts_of_a_killed_process_count(tmp_path):
     )
     env = {**os.environ, "PYTHONPATH": str(ROOT), "NOTEBOOK_DURABLE_KEY_FILE": str(tmp_path / "key")}
     for _ in range(2):
-        with subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as p:  # fmt: skip
+        quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        with subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path, env=env, **quiet) as p:
             assert p.stdout is not None
             assert p.stdout.readline() == b"at\n"
             p.kill()
-    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True, check=True
+    )
     assert json.loads(done.stdout) == [4, [2, 4]]  # 1 and 3 were cut off and left no error
     assert len((tmp_path / "calls.txt").read_text().split()) == 4

@@ -98,8 +98,7 @@ def test_restates_first_example_as_printed():
         async def do_db_request():
             return {"rows": 3}
 
-        result = await ctx.run("database request", do_db_request)
-        return result
+        return await ctx.run("database request", do_db_request)
 
     async def main():
         async with durable("restate") as ctx:

@@ -29,7 +29,9 @@ def test_the_layers_hold():
 def test_the_check_can_fail(tmp_path):
     """An arrow that points up is caught; otherwise the test above would mean nothing."""
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    shutil.copytree(ROOT / "notebook_durable", tmp_path / "notebook_durable", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        ROOT / "notebook_durable", tmp_path / "notebook_durable", ignore=shutil.ignore_patterns("__pycache__")
+    )
     retry = tmp_path / "notebook_durable" / "retry.py"
     retry.write_text(retry.read_text() + "\nfrom notebook_durable.stores import memory\n")
     done = lint(tmp_path)

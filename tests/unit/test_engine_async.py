@@ -51,7 +51,7 @@ def test_gather_runs_steps_side_by_side(lab):
 
 @pytest.mark.once
 def test_awaiting_in_another_order_than_calling(lab):
-    """The place in the run is taken by the call, not by the await (DBOS test_gather_distinct_steps_deterministic_order)."""
+    """The call takes the place in the run, not the await (DBOS test_gather_distinct_steps_deterministic_order)."""
 
     async def body(ctx, turn):
         a, b = ctx.run("s", lab.called, "s", "first"), ctx.run("s", lab.called, "s", "second")

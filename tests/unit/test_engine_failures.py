@@ -17,9 +17,9 @@ from notebook_durable.retry import DEFAULT_FATAL, RetryPolicy
 class Flaky:
     """Fails as often as told, then gives its value."""
 
-    def __init__(self, times, error=ConnectionError("boom"), value="ok"):
+    def __init__(self, times, error=None, value="ok"):
         self.left = times
-        self.error = error
+        self.error = error or ConnectionError("boom")
         self.value = value
         self.calls = 0
 
@@ -105,9 +105,7 @@ def test_the_duration_bound(lab):
     """No attempt begins after max_retry_duration; the last one begins at the limit, not after it."""
     flaky = Flaky(99)
     with pytest.raises(TerminalError, match="max_retry_duration=2 s used up"):
-        lab.play(
-            lambda ctx: ctx.run("x", flaky, max_retry_duration=timedelta(seconds=2), initial_retry_interval=0.5)
-        )
+        lab.play(lambda ctx: ctx.run("x", flaky, max_retry_duration=timedelta(seconds=2), initial_retry_interval=0.5))
     assert lab.clock.sleeps == [0.5, 1.0, 0.5]
 
 
@@ -147,9 +145,7 @@ def test_the_notebooks_default_bound(lab):
 def test_retry_after_is_followed(lab):
     """RetryableError(retry_after=...) chooses the next wait; its status code travels on."""
     with pytest.raises(TerminalError) as caught:
-        lab.play(
-            lambda ctx: ctx.run("x", Flaky(99, RetryableError("slow down", 429, retry_after=7)), max_attempts=2)
-        )
+        lab.play(lambda ctx: ctx.run("x", Flaky(99, RetryableError("slow down", 429, retry_after=7)), max_attempts=2))
     assert lab.clock.sleeps == [7]
     assert caught.value.status_code == 429
 

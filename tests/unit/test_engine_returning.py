@@ -588,7 +588,7 @@ def test_a_cancelled_step_runs_when_nothing_cancels_it_any_more(lab):
             async with asyncio.timeout(0.01):
                 await ctx.run("slow", slow)
         except TimeoutError:
-            return None
+            return
 
     async def unlimited(ctx):
         lab.calls.append("unlimited")

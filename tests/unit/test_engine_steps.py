@@ -233,7 +233,7 @@ def test_a_coroutine_instead_of_a_function_is_explained(lab):
     async def fetch():
         return 1
 
-    with pytest.raises(ConfigurationError, match=r'given a coroutine.*ctx\.run\(.x., fetch'):
+    with pytest.raises(ConfigurationError, match=r"given a coroutine.*ctx\.run\(.x., fetch"):
         lab.play(lambda ctx: ctx.run("x", fetch()))
 
 

@@ -41,9 +41,11 @@ def test_an_unknown_name_is_an_attribute_error():
 
 
 def loaded_after(code: str) -> set[str]:
-    script = f"import sys; before = set(sys.modules); {code}; import json; print(json.dumps(sorted(set(sys.modules) - before)))"
-    done = subprocess.run([sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); {script}"],
-                          capture_output=True, text=True, check=True)  # fmt: skip
+    script = (
+        f"import json, sys; sys.path.insert(0, {str(ROOT)!r}); before = set(sys.modules); {code}; "
+        "print(json.dumps(sorted(set(sys.modules) - before)))"
+    )
+    done = subprocess.run([sys.executable, "-I", "-c", script], capture_output=True, text=True, check=True)
     return set(json.loads(done.stdout))
 
 
@@ -58,7 +60,7 @@ def test_importing_loads_no_third_party_module(code):
 
 
 def test_importing_loads_next_to_nothing():
-    """What keeps it under 30 ms (``python -X importtime``; figures are in CONTRIBUTING.md) is that it loads two modules."""
+    """What keeps it under 30 ms is that it loads two modules."""
     assert {m for m in loaded_after("import notebook_durable") if m.startswith("notebook_durable")} == {
         "notebook_durable", "notebook_durable._version",
     }  # fmt: skip

@@ -1,7 +1,7 @@
 """Random workflows under random crashes end like the undisturbed program (the idea of Restate's verification runner).
 
-A program is a list of actions. It is first played straight through, then with the kernel dying at random writes and being
-started again each time. The result must be the same, and no finished step may have been called a second time.
+A program is a list of actions. It is first played straight through, then with the kernel dying at random writes and
+being started again each time. The result must be the same, and no finished step may have been called a second time.
 """
 
 from __future__ import annotations

@@ -54,9 +54,7 @@ def test_retry_after_takes_a_timedelta():
     assert RetryPolicy(max_retry_duration=5).decide(1, 2, error).delay == 3
 
 
-@given(
-    st.floats(0, 1e6), st.floats(0, 1e6), st.floats(1, 1e6), st.integers(1, 10**6), st.floats(0, 1e6)
-)
+@given(st.floats(0, 1e6), st.floats(0, 1e6), st.floats(1, 1e6), st.integers(1, 10**6), st.floats(0, 1e6))
 def test_a_delay_is_never_negative_nor_above_the_longest(first, longest, factor, attempt, elapsed):
     """For any numbers, also those that overflow."""
     policy = RetryPolicy(initial_retry_interval=first, max_retry_interval=longest, retry_interval_factor=factor)

@@ -96,7 +96,7 @@ def test_outcome_refuses_what_it_cannot_answer():
     view = journal()
     with pytest.raises(ConfigurationError, match="no open at_most_once step 'load'; open are: none"):
         view.outcome("churn", "load", retry=True)
-    with pytest.raises(ConfigurationError, match="there is no run 'nope'.*There are: <script>, churn"):
+    with pytest.raises(ConfigurationError, match=r"there is no run 'nope'.*There are: <script>, churn"):
         view.outcome("nope", "load", retry=True)
     for how in ({}, {"retry": True, "value": 1}):
         with pytest.raises(ConfigurationError, match="say one of"):
@@ -120,14 +120,24 @@ def test_the_shell(capsys, tmp_path):
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0, "0 ms"), (0.004, "4 ms"), (0.31, "0.3 s"), (41.2, "41 s"), (59.9, "1 min 00 s"), (192, "3 min 12 s"), (7500, "2 h 05 min")],
+    [
+        (0, "0 ms"),
+        (0.004, "4 ms"),
+        (0.31, "0.3 s"),
+        (41.2, "41 s"),
+        (59.9, "1 min 00 s"),
+        (192, "3 min 12 s"),
+        (7500, "2 h 05 min"),
+    ],
 )
 def test_durations_for_people(seconds, text):
     """Two numbers at the most."""
     assert duration(seconds) == text
 
 
-@pytest.mark.parametrize(("count", "text"), [(0, "0 B"), (999, "999 B"), (1400, "1.4 kB"), (999_900, "1.0 MB"), (5 * 10**12, "5.0 TB")])
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 B"), (999, "999 B"), (1400, "1.4 kB"), (999_900, "1.0 MB"), (5 * 10**12, "5.0 TB")]
+)
 def test_sizes_for_people(count, text):
     """Powers of 1000."""
     assert size(count) == text
