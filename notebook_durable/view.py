@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -56,6 +57,9 @@ class JournalView:
             )
         self._store = open_store(settings)
         self._owns_store = folder is not None
+        if self._owns_store:
+            # Nobody closes what `journal()` at the end of a cell has made.
+            weakref.finalize(self, self._store.close)
 
     # -- looking
 
