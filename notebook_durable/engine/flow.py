@@ -84,6 +84,7 @@ def _replay_value(session: Session, spec: StepSpec, entry: Entry) -> Any:
             f"a new name."
         ) from error
     session.emit(StepReplayed, entry)
+    session.journal.put(entry)  # lets go of the bytes
     return value
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from notebook_durable.errors import JournalMismatchError
 from notebook_durable.model import Claim, Entry, EntryStatus, Failure, Outcome, StepKey
 
 __all__ = ["Journal", "Match", "Place"]
+
+_SMALL = 4096  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,9 @@ class Journal:
     # -- keeping up with what is written
 
     def put(self, entry: Entry) -> None:
+        """Take an entry's new state. A finished value's bytes are on disk; they need not stay in memory as well."""
+        if entry.status is EntryStatus.SUCCEEDED and entry.payload is not None and len(entry.payload) > _SMALL:
+            entry = replace(entry, payload=None)
         self._entries[entry.seq] = entry
         if entry.rollback_of is not None:
             self._rolled_back.add(entry.rollback_of)

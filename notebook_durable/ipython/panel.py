@@ -242,6 +242,7 @@ class Panel:
 
 
 _CELL = "border:0;background:none;text-align:left;vertical-align:top;padding:0 14px 0 0"
+_LABEL = "white-space:nowrap;max-width:30em;overflow:hidden;text-overflow:ellipsis"
 
 
 def _html_row(row: _Row | None, folded: str, now: float) -> str:
@@ -252,7 +253,7 @@ def _html_row(row: _Row | None, folded: str, now: float) -> str:
     number = f"{_CELL};text-align:right;white-space:nowrap;font-family:var(--jp-code-font-family, monospace)"
     return (
         '<tr style="background:none">'
-        f'<td style="{_CELL}"><span style="color:{colour}">{_ICONS[row.state]}</span> {escape(row.label)}</td>'
+        f'<td style="{_CELL};{_LABEL}"><span style="color:{colour}">{_ICONS[row.state]}</span> {escape(row.label)}</td>'
         f'<td style="{_CELL};white-space:nowrap;color:{colour}">{escape(row.state)}</td>'
         f'<td style="{number}">{escape(duration(row.took(now)))}</td>'
         f'<td style="{_CELL};white-space:nowrap">{escape(row.attempts())}</td>'
