@@ -6,7 +6,6 @@ import os
 import re
 import weakref
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from notebook_durable.errors import ConfigurationError, UntrustedJournalError
@@ -142,14 +141,13 @@ class JournalView:
         run = self.find(name, key)
         entry = _open_step(self._store.read(run.id), step, run)
         if retry:
-            answered = replace(
-                entry, status=EntryStatus.INTERRUPTED, attempts=max(0, entry.attempts - 1), note="answered: retry"
+            answered = entry._replace(
+                status=EntryStatus.INTERRUPTED, attempts=max(0, entry.attempts - 1), note="answered: retry"
             )
             said = "will be called again"
         else:
             payload = DefaultCodec().encode(value)
-            answered = replace(
-                entry,
+            answered = entry._replace(
                 status=EntryStatus.SUCCEEDED,
                 serializer=payload.serializer,
                 payload=payload.data,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Generator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from notebook_durable.engine import failures
@@ -28,7 +27,7 @@ from notebook_durable.model import Entry, EntryStatus, Failure, Payload
 if TYPE_CHECKING:
     from notebook_durable.engine.session import Session
 
-__all__ = ["step_flow"]
+__all__ = ["replay_value", "step_flow"]
 
 Flow = Generator[Effect, Any, Any]
 
@@ -56,7 +55,7 @@ def step_flow(session: Session, spec: StepSpec, place: Place, follows: int | Non
     entry = match.entry
     if entry is not None and match.replays:
         if entry.status is EntryStatus.SUCCEEDED:
-            return _replay_value(session, spec, entry)
+            return replay_value(session, spec, entry)
         if entry.status is EntryStatus.FAILED:
             _replay_failure(session, entry)
         if session.asynchronous:
@@ -70,7 +69,13 @@ def step_flow(session: Session, spec: StepSpec, place: Place, follows: int | Non
 # --- replay -------------------------------------------------------------------------------
 
 
-def _replay_value(session: Session, spec: StepSpec, entry: Entry) -> Any:
+def replay_value(session: Session, spec: StepSpec, entry: Entry) -> Any:
+    """Hand a recorded value back.
+
+    Raises:
+        UndefinedClassError, UnknownSerializerError: naming the step; the value is kept.
+        ReplayError: if it can't be read for another reason.
+    """
     payload = Payload(entry.serializer, entry.payload or b"", entry.value_type)
     try:
         value = session.codec.decode(payload, spec.options.chosen_serializer)
@@ -110,8 +115,8 @@ def _first_entry(session: Session, spec: StepSpec, place: Place, follows: int | 
         raise OutcomeUnknownError(session.run.workflow, session.run.key, spec.name, old.started_at)
     entry = Entry(
         seq=place.seq,
-        name=place.key.name,
-        occurrence=place.key.occurrence,
+        name=place.name,
+        occurrence=place.occurrence,
         status=EntryStatus.RUNNING,
         execution=session.claim.execution,
         rollback_of=follows,
@@ -121,8 +126,8 @@ def _first_entry(session: Session, spec: StepSpec, place: Place, follows: int | 
     if old is None or not old.intact:
         return entry
     if match.resumes:
-        return replace(entry, budget=old.budget, attempts=old.attempts, spent=old.spent, rollback_of=old.rollback_of)
-    return replace(entry, budget=old.budget + 1)
+        return entry._replace(budget=old.budget, attempts=old.attempts, spent=old.spent, rollback_of=old.rollback_of)
+    return entry._replace(budget=old.budget + 1)
 
 
 # --- the live path ------------------------------------------------------------------------
@@ -164,8 +169,7 @@ class _Live:
         clock = self._s.clock
         self._call_at, self._call_mono = clock.time(), clock.monotonic()
         entry = self._entry
-        self._entry = replace(
-            entry,
+        self._entry = entry._replace(
             status=EntryStatus.RUNNING,
             attempts=entry.attempts + 1,
             started_at=self._call_at,
@@ -179,8 +183,7 @@ class _Live:
 
     def _ended(self, status: EntryStatus, **changes: Any) -> Entry:
         clock = self._s.clock
-        self._entry = replace(
-            self._entry,
+        self._entry = self._entry._replace(
             status=status,
             ended_at=clock.time(),
             spent=self._elapsed(),
@@ -196,8 +199,7 @@ class _Live:
             given = self._as_on_replay(value, payload)
         except NotStorableError as error:
             return (yield from self._unstorable(value, error))
-        self._entry = entry = replace(
-            self._entry,
+        self._entry = entry = self._entry._replace(
             status=EntryStatus.SUCCEEDED,
             ended_at=ended_at,
             spent=self._elapsed(),
@@ -265,7 +267,7 @@ class _Live:
     def _fail(self, entry: Entry, final: BaseException, attempt: Any) -> Flow:
         stored = failures.store_error(self._s.codec, final)
         if stored is not None:
-            entry = replace(entry, serializer=stored.serializer, payload=stored.data, value_type=stored.value_type)
+            entry = entry._replace(serializer=stored.serializer, payload=stored.data, value_type=stored.value_type)
         self._entry = entry
         yield Record(entry, attempt)
         if isinstance(final, TerminalError):

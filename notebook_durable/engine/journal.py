@@ -4,27 +4,25 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from notebook_durable.errors import JournalMismatchError
-from notebook_durable.model import Claim, Entry, EntryStatus, Failure, Outcome, StepKey
+from notebook_durable.model import Claim, Entry, EntryStatus, Failure, Outcome
 
 __all__ = ["Journal", "Match", "Place"]
 
 _SMALL = 4096  # bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where a call stands in the run: given out when ``ctx.run`` is called, not when it is awaited."""
 
-    key: StepKey
+    name: str
+    occurrence: int
     seq: int
-    position: int
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(NamedTuple):
     """What the journal says about a call.
 
     Attributes:
@@ -51,7 +49,7 @@ class Journal:
     def __init__(self, claim: Claim, entries: Sequence[Entry], *, strict: bool = False) -> None:
         self._claim = claim
         self._entries: dict[int, Entry] = {entry.seq: entry for entry in entries}
-        self._by_key: dict[StepKey, int] = {entry.key: entry.seq for entry in entries}
+        self._by_key: dict[tuple[str, int], int] = {(e.name, e.occurrence): e.seq for e in entries}
         self._next = max(self._entries, default=-1) + 1
         self._calls: defaultdict[str, int] = defaultdict(int)
         self._recorded = [entry.name for entry in sorted(entries, key=lambda e: e.seq)] if strict else None
@@ -68,17 +66,29 @@ class Journal:
         """
         occurrence = self._calls[name]
         self._calls[name] = occurrence + 1
-        key = StepKey(name, occurrence)
+        key = (name, occurrence)
         seq = self._by_key.get(key)
         if seq is None:
             seq = self._next
             self._next += 1
             self._by_key[key] = seq
+        if self._recorded is not None:
+            self._check_order(name)
+        return Place(name, occurrence, seq)
+
+    def _check_order(self, name: str) -> None:
+        assert self._recorded is not None  # noqa: S101  strict mode
         position = len(self._current)
         self._current.append(name)
-        if self._recorded is not None and position < len(self._recorded) and self._recorded[position] != name:
+        if position < len(self._recorded) and self._recorded[position] != name:
             raise JournalMismatchError(self._claim.run.workflow, position, self._recorded, self._current)
-        return Place(key, seq, position)
+
+    def hit(self, seq: int) -> Entry | None:
+        """Return the entry of a call if it has a value to replay: the short way for what happens most."""
+        entry = self._entries.get(seq)
+        if entry is not None and entry.status is EntryStatus.SUCCEEDED and entry.intact:
+            return entry
+        return None
 
     def check_complete(self) -> JournalMismatchError | None:
         """Strict mode, at a good end: return an error if recorded steps were not asked for."""
@@ -126,7 +136,7 @@ class Journal:
     def put(self, entry: Entry) -> None:
         """Take an entry's new state. A finished value's bytes are on disk; they need not stay in memory as well."""
         if entry.status is EntryStatus.SUCCEEDED and entry.payload is not None and len(entry.payload) > _SMALL:
-            entry = replace(entry, payload=None)
+            entry = entry._replace(payload=None)
         self._entries[entry.seq] = entry
         if entry.rollback_of is not None:
             self._rolled_back.add(entry.rollback_of)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from notebook_durable.errors import ConfigurationError
 from notebook_durable.retry import RetryPolicy
@@ -72,8 +72,7 @@ _NAMES = frozenset(spec.name for spec in fields(RunOptions))
 DEFAULT_OPTIONS = RunOptions()
 
 
-@dataclass(frozen=True, slots=True)
-class StepSpec:
+class StepSpec(NamedTuple):
     """One call of ``ctx.run``, checked."""
 
     name: str

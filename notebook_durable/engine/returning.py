@@ -10,7 +10,7 @@ import asyncio
 import sys
 from collections.abc import Iterator
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from notebook_durable.engine.journal import Journal
@@ -117,7 +117,7 @@ def classify(journal: Journal, received: Received, error: BaseException | None, 
         return Ending(Outcome.COMPLETED, RunStatus.COMPLETED, _settle(journal, survived=False))
     if is_stop(error):
         stopped = tuple(
-            replace(entry, status=EntryStatus.INTERRUPTED)
+            entry._replace(status=EntryStatus.INTERRUPTED)
             for entry in journal.all()
             if entry.status is EntryStatus.CANCELLED and entry.execution == execution
             and any(d.seq == entry.seq for d in received.unfollowed())
@@ -135,7 +135,7 @@ def classify(journal: Journal, received: Received, error: BaseException | None, 
 def _settle(journal: Journal, *, survived: bool) -> tuple[Entry, ...]:
     """Set whether fatal failures replay: only while a rollback that they began is still open."""
     return tuple(
-        replace(entry, survived=wanted)
+        entry._replace(survived=wanted)
         for entry in journal.all()
         if entry.status is EntryStatus.FAILED and entry.failure is Failure.FATAL
         if (wanted := survived and journal.has_rollback(entry.seq)) is not entry.survived
@@ -160,9 +160,9 @@ def _retried(journal: Journal, received: Received, causes: list[_Delivery]) -> d
     for delivery in deliveries:
         entry = journal.get(delivery.seq)
         if entry.status is EntryStatus.FAILED:
-            changed[entry.seq] = replace(entry, left=True)
+            changed[entry.seq] = entry._replace(left=True)
         elif entry.status is EntryStatus.CANCELLED:
-            changed[entry.seq] = replace(entry, status=EntryStatus.INTERRUPTED)
+            changed[entry.seq] = entry._replace(status=EntryStatus.INTERRUPTED)
     return changed
 
 
@@ -172,7 +172,7 @@ def _keep_rollback(journal: Journal, causes: list[_Delivery], retried: dict[int,
     # A compensation outside the except block doesn't carry the failure along, but its entry names it.
     began |= {seq for d in causes if (seq := journal.get(d.seq).rollback_of) is not None}
     return tuple(
-        replace(entry, survived=True)
+        entry._replace(survived=True)
         for entry in map(journal.get, sorted(began - retried.keys()))
         if entry.status is EntryStatus.FAILED and not entry.survived
     )

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from notebook_durable.engine import failures
 from notebook_durable.engine.bus import Bus
 from notebook_durable.engine.context import AsyncContext, Context, StepCall
 from notebook_durable.engine.drive import drive, drive_async, home_task
-from notebook_durable.engine.flow import step_flow
+from notebook_durable.engine.flow import replay_value, step_flow
 from notebook_durable.engine.journal import Journal, Place
 from notebook_durable.engine.options import StepSpec
 from notebook_durable.engine.returning import Ending, Received, classify
@@ -135,6 +135,9 @@ class Session:
         place = self.journal.place(spec.name)
         follows = self.received.called(cleanup)
         try:
+            hit = self.journal.hit(place.seq)
+            if hit is not None:
+                return replay_value(self, spec, hit)
             return drive(self, step_flow(self, spec, place, follows), spec.name)
         except BaseException as error:
             self._deliver(place.seq, error)
@@ -153,6 +156,9 @@ class Session:
         """Run or replay a step in this task."""
         try:
             self.check_open()
+            hit = self.journal.hit(place.seq)
+            if hit is not None:
+                return replay_value(self, spec, hit)
             return await drive_async(self, step_flow(self, spec, place, follows), spec.name)
         except KeyboardInterrupt as stop:
             if self.home is None or home_task() is self.home:
@@ -279,7 +285,7 @@ class Session:
                 entry = self._known(seq)
                 if entry is not None and entry.status is EntryStatus.RUNNING and not entry.at_most_once:
                     attempts = entry.attempts - (0 if entry.ended_at is not None else 1)
-                    stopped.append(replace(entry, status=EntryStatus.INTERRUPTED, attempts=max(0, attempts)))
+                    stopped.append(entry._replace(status=EntryStatus.INTERRUPTED, attempts=max(0, attempts)))
         self._calls.clear()
         for entry in stopped:
             self.journal.put(entry)

@@ -55,8 +55,8 @@ class Cell:
     def label(self, filename: str, line: int, text: str) -> None:
         """Have the source show the user's first line instead of the call that it became.
 
-        As a comment, so that the source is Python: ``inspect.getsource`` and IPython's marking of the failing expression
-        need that. Only where the traceback points at this line itself it is shown as it was typed.
+        As a comment, so that the source is Python: ``inspect.getsource`` and IPython's marking of the failing
+        expression need that. Only where the traceback points at this line itself it is shown as it was typed.
         """
         self._first = filename, line, text
         relabel(filename, line, f"# {text}")

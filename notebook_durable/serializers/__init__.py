@@ -8,5 +8,5 @@
 - ``exceptions``: exceptions whose constructor pickle can't satisfy.
 - ``restore``: what pickles of ours call by name when they are loaded: part of the format.
 - ``locate``: finds the part of a value that can't be stored.
-- ``names``, ``pause_gc``: small helpers.
+- ``names``: a small helper.
 """

@@ -17,10 +17,10 @@ from io import BytesIO
 from typing import Any
 
 from notebook_durable.errors import JournalFormatError, NotStorableError, ReplayError, UndefinedClassError
+from notebook_durable.pause_gc import WORTH_A_PAUSE, pause_gc
 from notebook_durable.serializers.by_value import pickler_class
 from notebook_durable.serializers.locate import TOO_DEEP, locate
 from notebook_durable.serializers.names import type_name
-from notebook_durable.serializers.pause_gc import WORTH_A_PAUSE, pause_gc
 from notebook_durable.serializers.rules import NeedsDillError, Rules
 
 __all__ = ["DillSerializer"]

@@ -8,8 +8,8 @@ from types import NoneType
 from typing import Any
 
 from notebook_durable.errors import NotStorableError
+from notebook_durable.pause_gc import WORTH_A_PAUSE, pause_gc
 from notebook_durable.serializers.names import brief, type_name
-from notebook_durable.serializers.pause_gc import WORTH_A_PAUSE, pause_gc
 
 __all__ = ["JsonSerializer", "is_exact_json"]
 

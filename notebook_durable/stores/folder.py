@@ -19,10 +19,52 @@ _OURS = (".gitignore", LOCKS, "blobs", DATABASE)
 #: File systems whose memory maps or byte-range locks are not shared by all who mount them, so that SQLite's WAL is
 #: unsafe (https://sqlite.org/wal.html, "All processes using a database must be on the same host computer").
 _NETWORK = frozenset(
-    "9p acfs afs afpfs beegfs ceph cifs coda davfs fhgfs fuse.ceph fuse.ceph-fuse fuse.gcsfuse fuse.gcfs "
-    "fuse.glusterfs fuse.grpcfuse fuse.juicefs fuse.mergerfs fuse.osxfs fuse.rclone fuse.s3fs fuse.smbnetfs fuse.sshfs "
-    "fuse.davfs fuse.blobfuse fuse.blobfuse2 gfs gfs2 glusterfs gpfs lustre ncpfs nfs nfs3 nfs4 ocfs2 panfs pvfs2 "
-    "smb smb2 smb3 smbfs vboxsf webdav".split()  # noqa: SIM905  readable
+    [
+        "9p",
+        "acfs",
+        "afs",
+        "afpfs",
+        "beegfs",
+        "ceph",
+        "cifs",
+        "coda",
+        "davfs",
+        "fhgfs",
+        "fuse.ceph",
+        "fuse.ceph-fuse",
+        "fuse.gcsfuse",
+        "fuse.gcfs",
+        "fuse.glusterfs",
+        "fuse.grpcfuse",
+        "fuse.juicefs",
+        "fuse.mergerfs",
+        "fuse.osxfs",
+        "fuse.rclone",
+        "fuse.s3fs",
+        "fuse.smbnetfs",
+        "fuse.sshfs",
+        "fuse.davfs",
+        "fuse.blobfuse",
+        "fuse.blobfuse2",
+        "gfs",
+        "gfs2",
+        "glusterfs",
+        "gpfs",
+        "lustre",
+        "ncpfs",
+        "nfs",
+        "nfs3",
+        "nfs4",
+        "ocfs2",
+        "panfs",
+        "pvfs2",
+        "smb",
+        "smb2",
+        "smb3",
+        "smbfs",
+        "vboxsf",
+        "webdav",
+    ]
 )
 
 

@@ -239,4 +239,4 @@ def _plain(error: Any) -> Any:
 
 
 def _copy(entry: Entry) -> Entry:
-    return entry if entry.error is None else replace(entry, error=_plain(entry.error))
+    return entry if entry.error is None else entry._replace(error=_plain(entry.error))

@@ -19,6 +19,7 @@ from typing import Any
 
 from notebook_durable.errors import StoreError
 from notebook_durable.model import Attempt, Entry, EntryStatus, Failure, RunId, StepCode
+from notebook_durable.pause_gc import pause_gc
 from notebook_durable.stores.keys import Signer
 
 __all__ = [
@@ -106,9 +107,12 @@ def _json(value: Mapping[str, Any]) -> bytes:
 def entry_row(entry: Entry, who: bytes, signer: Signer) -> tuple[Any, ...]:
     """Return the columns of an entry, signed."""
     code, payload = entry.code, entry.payload
-    name, serializer, value_type, note = map(clean, (entry.name, entry.serializer, entry.value_type, entry.note))
-    inputs, fingerprint, source = map(clean, (code.inputs, code.fingerprint, code.source))
-    status, failure = entry.status.value.encode(), entry.failure.value.encode()
+    texts = (entry.name, entry.serializer, entry.value_type, entry.note, code.inputs, code.fingerprint, code.source)
+    try:
+        name, serializer, value_type, note, inputs, fingerprint, source = [text.encode() for text in texts]
+    except UnicodeEncodeError:
+        return entry_row(_without_surrogates(entry), who, signer)
+    status, failure = entry.status.encode(), entry.failure.encode()
     error = None if entry.error is None else _json(entry.error)
     ended = None if entry.ended_at is None else float(entry.ended_at)
     spent, started, duration = float(entry.spent), float(entry.started_at), float(entry.duration)
@@ -123,10 +127,24 @@ def entry_row(entry: Entry, who: bytes, signer: Signer) -> tuple[Any, ...]:
     )  # fmt: skip
     # Texts are bound as text, so that the file can be read with any SQLite tool.
     return (
-        *(name.decode(), entry.occurrence, entry.status.value, entry.execution, entry.budget, entry.attempts, spent),
-        *(started, ended, duration, entry.failure.value, left, survived, entry.rollback_of, once, serializer.decode()),
-        *(value_type.decode(), note.decode(), inputs.decode(), fingerprint.decode(), code.version),
-        *(None if error is None else error.decode(), source.decode(), signer.mark(head, payload or b""), payload),
+        entry.name, entry.occurrence, str(entry.status), entry.execution, entry.budget, entry.attempts, spent, started,
+        ended, duration, str(entry.failure), left, survived, entry.rollback_of, once, entry.serializer,
+        entry.value_type, entry.note, code.inputs, code.fingerprint, code.version,
+        None if error is None else error.decode(), code.source, signer.mark(head, payload or b""), payload,
+    )  # fmt: skip
+
+
+def _without_surrogates(entry: Entry) -> Entry:
+    def mend(text: str) -> str:
+        return clean(text).decode()
+
+    code = entry.code
+    return entry._replace(
+        name=mend(entry.name),
+        serializer=mend(entry.serializer),
+        value_type=mend(entry.value_type),
+        note=mend(entry.note),
+        code=code._replace(inputs=mend(code.inputs), fingerprint=mend(code.fingerprint), source=mend(code.source)),
     )
 
 
@@ -177,6 +195,11 @@ def entries_from(rows: Iterable[tuple[Any, ...]], who: bytes, signer: Signer) ->
     Raises:
         Damaged: if the rows are not in order, which only a damaged file can be.
     """
+    with pause_gc():
+        return _entries_from(rows, who, signer)
+
+
+def _entries_from(rows: Iterable[tuple[Any, ...]], who: bytes, signer: Signer) -> list[Entry]:
     entries: list[Entry] = []
     add, same, mark_of, last = entries.append, hmac.compare_digest, signer.mark, -1
     for row in rows:
@@ -193,14 +216,12 @@ def entries_from(rows: Iterable[tuple[Any, ...]], who: bytes, signer: Signer) ->
 
 def untrusted_from(rows: Iterable[tuple[Any, ...]]) -> list[Entry]:
     """Return entries for looking at: unchecked and marked so, with values only where reading them is harmless."""
-    from dataclasses import replace
-
     entries = []
     for row in rows:
         try:
             entry = _entry(row)
             payload = entry.payload if entry.serializer == "json" else None
-            entries.append(replace(entry, payload=payload, intact=False))
+            entries.append(entry._replace(payload=payload, intact=False))
         except (TypeError, ValueError, KeyError, AttributeError):
             entries.append(_damaged(row))
     return entries

@@ -34,7 +34,8 @@ _UPDATES = ", ".join(f"{name} = excluded.{name}" for name in _NAMES.split(", "))
 #: The epoch is checked in the statement itself: nothing can come between. An entry that was begun is updated where it
 #: lies, so a commit writes one page.
 _PUT = f"""
-    INSERT INTO entries (place, {_NAMES}) SELECT ?, {_MARKS} WHERE EXISTS (SELECT 1 FROM runs WHERE id = ? AND epoch = ?)
+    INSERT INTO entries (place, {_NAMES})
+    SELECT ?, {_MARKS} WHERE EXISTS (SELECT 1 FROM runs WHERE id = ? AND epoch = ?)
     ON CONFLICT (place) DO UPDATE SET {_UPDATES}
 """  # noqa: S608  only names of ours are put in, here and below
 _PUT_ATTEMPT = f"INSERT OR REPLACE INTO attempts (run_id, {rows.ATTEMPT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608

@@ -28,9 +28,9 @@ import weakref
 import pytest
 
 from notebook_durable.errors import JournalFormatError, NotStorableError, ReplayError, UndefinedClassError
+from notebook_durable.pause_gc import WORTH_A_PAUSE, pause_gc
 from notebook_durable.serializers.dill import DillSerializer
 from notebook_durable.serializers.names import brief
-from notebook_durable.serializers.pause_gc import WORTH_A_PAUSE, pause_gc
 
 
 class Plain:

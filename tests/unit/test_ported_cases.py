@@ -6,7 +6,6 @@ Names in docstrings are those of the cases (``facts/restate.md`` section 6, ``fa
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
 import pytest
 
@@ -249,7 +248,7 @@ def test_bad_failure_payload_still_takes_the_branch(lab):
     said = lab.play(body)
     entry = lab.entry("x")
     assert entry.failure is Failure.TERMINAL
-    lab.store.amend(lab.run().id, [replace(entry, payload=b"garbage")])
+    lab.store.amend(lab.run().id, [entry._replace(payload=b"garbage")])
     assert lab.play(body) == said
 
 
