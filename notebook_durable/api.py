@@ -129,8 +129,8 @@ class Durable:
 
     def _session(self, key: str, asynchronous: bool) -> tuple[Session, SigintGuard]:
         guard = SigintGuard(task=home_task() if asynchronous else None)
-        guard.install()
         try:
+            guard.install()
             session = open_session(
                 RunId(self._name, key),
                 self._settings,
@@ -161,6 +161,11 @@ class Durable:
         """Wrap a function that takes a context first; it is called without it."""
         if not callable(fn):
             raise ConfigurationError(f"@durable({self._name!r}) goes around a function, not {type(fn).__name__}")
+        if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
+            raise ConfigurationError(
+                f"@durable({self._name!r}) can't go around a generator: it would end before its body runs. "
+                "Put the loop inside a plain function, or open `with durable(...)` inside the generator."
+            )
 
         def block(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Durable:
             key = self._key(*args, **kwargs) if callable(self._key) else self._key
@@ -169,7 +174,7 @@ class Durable:
             RunId(self._name, key)
             return again
 
-        if inspect.iscoroutinefunction(fn):
+        if inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(type(fn).__call__):
 
             @functools.wraps(fn)
             async def run_async(*args: Any, **kwargs: Any) -> Any:

@@ -34,6 +34,7 @@ All of them survive pickle: their arguments are plain values, kept in ``args`` o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 __all__ = [
@@ -141,20 +142,26 @@ class ContextClosedError(UsageError):
 
 
 class UnawaitedStepError(UsageError):
-    """A step of an async cell was created and never awaited, so it never ran.
+    """A step of an async cell was created and never awaited, so it never ran; or nobody waited for its end.
 
     Attributes:
         steps: the names of those steps, in call order.
+        running: True if they were begun, in a task that nobody awaited, and stopped at the end of the cell.
     """
 
-    def __init__(self, steps: Sequence[str]) -> None:
+    def __init__(self, steps: Sequence[str], running: bool = False) -> None:
         names = ", ".join(f"'{name}'" for name in steps)
         one = len(steps) == 1
+        what = f"step{'' if one else 's'} {names} {'was' if one else 'were'}"
         super().__init__(
-            f"step{'' if one else 's'} {names} {'was' if one else 'were'} not awaited and did not run: "
-            f"write `await ctx.run({steps[0]!r}, ...)`, or hand the call to asyncio.gather."
+            f"{what} still running when the cell ended, and stopped there: await the task that runs "
+            f"{'it' if one else 'them'} before the end."
+            if running
+            else f"{what} not awaited and did not run: write `await ctx.run({steps[0]!r}, ...)`, or hand the call to "
+            "asyncio.gather."
         )
         self.steps = tuple(steps)
+        self.running = running
 
 
 class RunOpenError(UsageError):
@@ -407,7 +414,7 @@ class TerminalError(_Picklable):
         super().__init__(message)
         self.message = message
         self.status_code = status_code
-        self.metadata = dict(metadata) if metadata is not None else None
+        self.metadata = {str(key): str(value) for key, value in metadata.items()} if metadata is not None else None
         self.step: str | None = None
         self.attempts: int = 0
         self.history: tuple[Mapping[str, Any], ...] = ()
@@ -425,6 +432,12 @@ class RetryableError(_Picklable):
 
     def __init__(self, message: str = "", status_code: int = 500, retry_after: Any = None) -> None:
         super().__init__(message)
+        if isinstance(retry_after, timedelta):
+            retry_after = retry_after.total_seconds()
+        if retry_after is not None and not (isinstance(retry_after, (int, float)) and 0 <= retry_after < float("inf")):
+            raise ConfigurationError(
+                f"retry_after must be a timedelta or a number of seconds, 0 or more, not {retry_after!r}"
+            )
         self.message = message
         self.status_code = status_code
         self.retry_after = retry_after

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from notebook_durable.errors import ConfigurationError
 
 __all__ = [
+    "SAME_SOURCE",
     "Attempt",
     "Claim",
     "Entry",
@@ -27,6 +28,9 @@ __all__ = [
 ]
 
 _LONGEST_NAME = 200
+
+#: Stands for the source text of the entry with the same name and the occurrence before.
+SAME_SOURCE = "="
 
 
 class EntryStatus(StrEnum):
@@ -128,7 +132,8 @@ class StepCode(NamedTuple):
     """What a step computes from, as far as it is known.
 
     Attributes:
-        source: source text of the step's function ("" if there is none).
+        source: source text of the step's function; "" if there is none, :data:`SAME_SOURCE` if it is that of the
+            occurrence before.
         inputs: digest of its inputs (may be "").
         fingerprint: digest of code and inputs together (may be "").
         version: of the fingerprint's definition; 0: not fingerprinted.

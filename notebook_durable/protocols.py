@@ -78,6 +78,10 @@ class Store(Protocol):
     def location(self) -> str:
         """Where it is, for people."""
 
+    @property
+    def largest_value(self) -> int:
+        """How many bytes a payload may have."""
+
     # -- executing a run
 
     def claim(
@@ -197,8 +201,11 @@ class Guard(Protocol):
     """Keeps Stop (SIGINT) from cutting a journal write in two."""
 
     @property
-    def stopped(self) -> bool:
-        """True once Stop was asked for in this execution."""
+    def stops(self) -> int:
+        """How often Stop was asked for in this execution."""
+
+    def postpone(self) -> None:
+        """Deliver a Stop again that came to nothing: when the shield that is up, or the next one, is left."""
 
     def shield(self) -> AbstractContextManager[None]:
         """Hold Stop back inside the block; on leaving it, deliver the one that came meanwhile."""

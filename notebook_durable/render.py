@@ -110,7 +110,7 @@ def _run_cells(run: RunInfo) -> tuple[str, ...]:
     if run.owner is not None:
         state = f"running in process {run.owner.pid}"
     elif state == "running":
-        state = "cut off (its kernel died)"
+        state = "cut off"
     notebook = {None: "", "*": "any"}.get(run.notebook, run.notebook or "")
     steps = f"{run.finished} of {run.steps}" if run.finished != run.steps else str(run.steps)
     return name, state, steps, str(run.executions), size(run.size), when(run.created_at), notebook

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from notebook_durable.errors import ConfigurationError, DurableError, RetryableError, TerminalError
 
 __all__ = ["DEFAULT_FATAL", "Decision", "RetryPolicy", "seconds"]
+
+_LONGEST_DELAY = 366 * 86_400.0  # seconds; beyond it the system's own sleep fails
 
 #: What a retry can't mend: typos, missing packages, wrong types. A typo must not loop.
 DEFAULT_FATAL: tuple[type[BaseException], ...] = (
@@ -23,6 +26,8 @@ DEFAULT_FATAL: tuple[type[BaseException], ...] = (
     UnicodeError,
     FileNotFoundError,
     NotImplementedError,
+    StopIteration,
+    StopAsyncIteration,
 )
 
 
@@ -94,7 +99,9 @@ class RetryPolicy:
         for name in ("max_retry_duration", "initial_retry_interval", "max_retry_interval"):
             put(name, seconds(getattr(self, name), name))
         factor = self.retry_interval_factor
-        if factor is not None and (isinstance(factor, bool) or not isinstance(factor, (int, float)) or factor < 1):
+        if factor is not None and (
+            isinstance(factor, bool) or not isinstance(factor, (int, float)) or not 1 <= factor < 1e9
+        ):
             raise ConfigurationError(f"retry_interval_factor must be a number, 1 or more, not {factor!r}")
         # None means "not said": the default.
         for spec in fields(self):
@@ -148,20 +155,30 @@ class RetryPolicy:
             elapsed: seconds since the first attempt began, without the time in which no kernel ran.
             error: what it raised.
         """
-        if isinstance(error, TerminalError):
-            return Decision(None, reason="TerminalError")
-        if not isinstance(error, RetryableError) and self.is_fatal(error):
-            return Decision(None, fatal=True, reason=f"{type(error).__name__} is never retried")
+        for leaf in _leaves(error):  # a TaskGroup in the step wraps what its tasks raise
+            if isinstance(leaf, TerminalError):
+                return Decision(None, reason="TerminalError")
+            if not isinstance(leaf, RetryableError) and self.is_fatal(leaf):
+                return Decision(None, fatal=True, reason=f"{type(leaf).__name__} is never retried")
         reason = self.exhausted(attempt, elapsed)
         if reason:
             return Decision(None, reason=reason)
         delay = self.interval(attempt)
         if isinstance(error, RetryableError) and error.retry_after is not None:
             delay = seconds(error.retry_after, "retry_after") or 0.0
+        delay = min(delay, _LONGEST_DELAY)
         limit = self.max_retry_duration
         if isinstance(limit, float):
             delay = min(delay, limit - elapsed)  # the last attempt begins at the limit, not after it
         return Decision(delay)
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for part in error.exceptions:
+            yield from _leaves(part)
+    else:
+        yield error
 
 
 def _classes(value: Any, what: str) -> tuple[type[BaseException], ...]:

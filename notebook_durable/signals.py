@@ -20,7 +20,7 @@ import asyncio
 import functools
 import logging
 import os
-import select
+import selectors
 import signal
 import socket
 import sys
@@ -47,10 +47,8 @@ class SigintGuard:
     def __init__(self, task: asyncio.Task[Any] | None = None, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self._task = task
         self._loop = loop if loop is not None or task is None else task.get_loop()
-        self._stopped = False
+        self._stops = 0
         self._installed = 0
-        self._previous: _Handler = None
-        self._handler = self._handle  # one bound method, so that "is it still ours" can be asked with `is`
         self._depth = 0
         self._pending = False
         self._cancelling = False
@@ -67,9 +65,8 @@ class SigintGuard:
         self._depth += 1
         self._installed += 1
         if self._installed == 1:
-            self._stopped = self._pending = self._cancelling = False
-            self._previous = signal.getsignal(signal.SIGINT)
-            signal.signal(signal.SIGINT, self._handler)
+            self._pending = self._cancelling = False
+            _installed.add(self)
         self._depth -= 1
         self._deliver_pending()
 
@@ -88,16 +85,23 @@ class SigintGuard:
                 self._watcher.close()
                 self._watcher = None
             self._cancels.clear()
-            if signal.getsignal(signal.SIGINT) is self._handler:
-                # None: the handler was not set from Python, so there is nothing that could be put back.
-                signal.signal(signal.SIGINT, self._previous if self._previous is not None else signal.SIG_DFL)
+            _installed.remove(self)
         self._depth -= 1
         self._deliver_pending()
 
     @property
     def stopped(self) -> bool:
         """True once Stop was asked for in this execution."""
-        return self._stopped
+        return self._stops > 0
+
+    @property
+    def stops(self) -> int:
+        """How often Stop was asked for in this execution."""
+        return self._stops
+
+    def postpone(self) -> None:
+        """Deliver a Stop again that came to nothing: when the shield that is up, or the next one, is left."""
+        self._pending = True
 
     # -- what the engine uses
 
@@ -143,7 +147,7 @@ class SigintGuard:
     # -- what Stop does
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
-        self._stopped = True
+        self._stops += 1
         if self._depth or (frame is not None and frame.f_code in _HELD_BACK):
             # An exception on the way into or out of a block would leave its handler or watcher behind.
             self._pending = True
@@ -172,21 +176,69 @@ class SigintGuard:
         if place == "task":
             self.cancel_cell()
             raise asyncio.CancelledError("Stop")
-        if _is_runner(self._previous):
+        if _is_runner(_installed.previous):
             self._call_previous(signum, frame)  # asyncio.run cancels its main task itself, and says KeyboardInterrupt
         else:
             self.cancel_cell()
 
     def _call_previous(self, signum: int, frame: FrameType | None) -> None:
-        previous = self._previous
+        outer = _installed.outside_of(self)
+        if outer is not None:  # a block inside a cell: the cell knows better
+            outer._deliver(signum, frame)
+            return
+        previous = _installed.previous
         if callable(previous):
             previous(signum, frame)
         elif previous != signal.SIG_IGN:
             raise KeyboardInterrupt
 
 
-# The blocks below are friends of the guard: they touch its counters directly because they are on the path of each step.
+# What follows are friends of the guard: they touch its counters directly because they are on the path of each step.
 # ruff: noqa: SLF001
+
+
+class _Installed:
+    """The guards that are up, oldest first, behind one handler.
+
+    Executions need not end in the order in which they began (two async blocks side by side), so putting back the
+    handler that each found would leave a dead one in place.
+    """
+
+    def __init__(self) -> None:
+        self._guards: list[SigintGuard] = []
+        self.previous: _Handler = None
+
+    def add(self, guard: SigintGuard) -> None:
+        found = signal.getsignal(signal.SIGINT)
+        if found is not _on_sigint:
+            # None: the handler was not set from Python, so there is nothing that could be put back.
+            self.previous = found if found is not None else signal.SIG_DFL
+        self._guards.append(guard)
+        signal.signal(signal.SIGINT, _on_sigint)
+
+    def remove(self, guard: SigintGuard) -> None:
+        if guard in self._guards:
+            self._guards.remove(guard)
+        if not self._guards and signal.getsignal(signal.SIGINT) is _on_sigint:
+            signal.signal(signal.SIGINT, self.previous)
+
+    def outside_of(self, guard: SigintGuard) -> SigintGuard | None:
+        index = self._guards.index(guard) if guard in self._guards else 0
+        return self._guards[index - 1] if index else None
+
+    def handle(self, signum: int, frame: FrameType | None) -> None:
+        if not self._guards:
+            raise KeyboardInterrupt  # somebody kept our handler and put it back
+        *others, newest = self._guards
+        for guard in others:  # Stop is meant for all of them
+            guard._stops += 1
+            if guard._task is not newest._task:
+                guard.cancel_cell()
+        newest._handle(signum, frame)
+
+
+_installed = _Installed()
+_on_sigint = _installed.handle  # one bound method, so that "is it still ours" can be asked with `is`
 
 
 class _Block:
@@ -318,17 +370,20 @@ class _Watcher:
                 end.close()
 
     def _listen(self) -> None:
-        while True:
-            ready, _, _ = select.select([self._read, self._done_read], [], [])
-            if self._read not in ready:
-                return
-            try:
-                data = self._read.recv(256)
-            except BlockingIOError:
-                continue
-            self._pass_on(data)
-            if signal.SIGINT in data:
-                self._call()
+        with selectors.DefaultSelector() as selector:  # not select(): it fails beyond 1,024 open files
+            selector.register(self._read, selectors.EVENT_READ)
+            selector.register(self._done_read, selectors.EVENT_READ)
+            while self._read in [key.fileobj for key, _ in selector.select()]:
+                self._read_once()
+
+    def _read_once(self) -> None:
+        try:
+            data = self._read.recv(256)
+        except BlockingIOError:
+            return
+        self._pass_on(data)
+        if signal.SIGINT in data:
+            self._call()
 
     def _pass_on(self, data: bytes) -> None:
         if self._chained != -1:
@@ -374,22 +429,24 @@ def _place(frame: FrameType | None) -> str:
         "other": it executes something else, such as the kernel's own messages.
     """
     below: FrameType | None = None
+    ours = False
     while frame is not None:
         name, module = frame.f_code.co_name, frame.f_globals.get("__name__", "")
         if name == "_run" and module == "asyncio.events":
-            return "task" if below is not None and _is_ours(below) else "other"
+            return "task" if ours or (below is not None and _is_cell(below)) else "other"
         if name == "_run_once" and module in ("asyncio.base_events", "nest_asyncio", "nest_asyncio2"):
             return "idle"
         # A task implemented in Python (nest_asyncio) has frames of its own between the loop and the coroutine.
         if module != "asyncio.tasks" or not name.startswith(("_Task", "__step")):
             below = frame
+        # A step anywhere below, also one that a helper in a module of the user's own has called.
+        ours = ours or module.startswith(("notebook_durable.engine", "notebook_durable.executors"))
         frame = frame.f_back
     return "idle"
 
 
-def _is_ours(frame: FrameType) -> bool:
-    module = str(frame.f_globals.get("__name__", ""))
-    return module == "__main__" or module.startswith("notebook_durable.engine")
+def _is_cell(frame: FrameType) -> bool:
+    return bool(frame.f_globals.get("__name__", "") == "__main__")
 
 
 def _is_runner(handler: _Handler) -> bool:

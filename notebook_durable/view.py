@@ -108,7 +108,7 @@ class JournalView:
         ]
         frame = pd.DataFrame(rows, columns=list(STEP_COLUMNS))
         for column in ("started", "ended"):
-            frame[column] = pd.to_datetime(frame[column], unit="s", utc=True)
+            frame[column] = pd.to_datetime(frame[column], unit="s", utc=True, errors="coerce")
         return frame
 
     def __repr__(self) -> str:

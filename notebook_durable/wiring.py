@@ -178,8 +178,9 @@ def open_session(
         observers=(LogObserver(),) if observers is None else tuple(observers),
         owns_store=owns,
     )
-    if policy is None:
-        policy = RetryPolicy(max_attempts=settings.max_attempts)
+    policy = policy or RetryPolicy()
+    if policy.max_attempts is None:
+        policy = policy.override(max_attempts=settings.max_attempts)
     try:
         return Session(
             run,

@@ -38,9 +38,9 @@ class _BaseContext:
         return f"<{type(self).__name__} of '{self._session.run}', {state}>"
 
     def _check(self, call: str) -> None:
-        step = current_step.get()
-        if step is not None:
-            raise NestedContextError(step, call)
+        running = current_step.get()
+        if running is not None and running[0] is self._session:
+            raise NestedContextError(running[1], call)
         if not self._session.is_open:
             raise ContextClosedError(self._session.run.workflow, call)
         if not self._session.check_thread():
@@ -178,6 +178,12 @@ class StepCall(Coroutine[Any, Any, Any]):
     def close(self) -> None:
         if self._coroutine is not None:
             self._coroutine.close()
+
+    @property
+    def is_left_running(self) -> bool:
+        """True if it is under way and nobody has cancelled it."""
+        task = self._task
+        return self.started and (task is None or not (task.done() or task.cancelling()))
 
     def cancel(self) -> None:
         """Cancel the task that awaits this step, unless that is the cell's own."""

@@ -7,7 +7,7 @@ import inspect
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from notebook_durable.engine.effects import Begin, Call, Effect, Record
+from notebook_durable.engine.effects import Abandoned, Begin, Call, Effect, Record
 from notebook_durable.engine.flow import Flow
 
 if TYPE_CHECKING:
@@ -15,62 +15,100 @@ if TYPE_CHECKING:
 
 __all__ = ["current_step", "drive", "drive_async"]
 
-#: Name of the step whose function is running in this context, None outside of steps.
-current_step: ContextVar[str | None] = ContextVar("notebook_durable_step", default=None)
+#: The session and the name of the step whose function is running in this context, None outside of steps.
+current_step: ContextVar[tuple[Session, str] | None] = ContextVar("notebook_durable_step", default=None)
 
 
 def drive(session: Session, flow: Flow, name: str) -> Any:
     """Run a flow to its end on this thread."""
     advance: Any = flow.send
     outcome: Any = None
-    while True:
-        try:
+    hold = _Hold(session)
+    try:
+        while True:
             effect = advance(outcome)
-        except StopIteration as done:
-            return done.value
-        try:
-            kind = type(effect)
-            if kind is Call:
-                outcome = _call(session, effect, name)
-                if inspect.isawaitable(outcome):
-                    outcome = _wait_for(session, outcome, name)
-            elif kind is Begin or kind is Record:
-                _write(session, effect)
-                outcome = None
+            try:
+                kind = type(effect)
+                if kind is Call:
+                    outcome = _call(session, effect, name)
+                    if inspect.isawaitable(outcome):
+                        outcome = _wait_for(session, outcome, effect, name)
+                    hold.begin(effect)
+                elif kind is Begin or kind is Record:
+                    _write(session, effect)
+                    outcome = None
+                    hold.end()
+                else:
+                    session.clock.sleep(effect.delay)
+                    outcome = None
+            except GeneratorExit:
+                advance, outcome = flow.throw, Abandoned()
+            except BaseException as error:  # noqa: BLE001  the flow decides what it means
+                advance, outcome = flow.throw, error
             else:
-                session.clock.sleep(effect.delay)
-                outcome = None
-        except BaseException as error:  # noqa: BLE001  the flow decides what it means
-            advance, outcome = flow.throw, error
-        else:
-            advance = flow.send
+                advance = flow.send
+    except StopIteration as done:
+        return done.value
+    except Abandoned:
+        raise GeneratorExit from None
+    finally:
+        hold.end()
 
 
 async def drive_async(session: Session, flow: Flow, name: str) -> Any:
     """Run a flow to its end in this task."""
     advance: Any = flow.send
     outcome: Any = None
-    while True:
-        try:
+    hold = _Hold(session)
+    try:
+        while True:
             effect = advance(outcome)
-        except StopIteration as done:
-            return done.value
-        try:
-            kind = type(effect)
-            if kind is Call:
-                outcome = _call(session, effect, name)
-                if inspect.isawaitable(outcome):
-                    outcome = await _awaited(session, outcome, effect, name)
-            elif kind is Begin or kind is Record:
-                _write(session, effect)
-                outcome = None
+            try:
+                kind = type(effect)
+                if kind is Call:
+                    outcome = _call(session, effect, name)
+                    if inspect.isawaitable(outcome):
+                        outcome = await _awaited(session, outcome, effect, name)
+                    hold.begin(effect)
+                elif kind is Begin or kind is Record:
+                    _write(session, effect)
+                    outcome = None
+                    hold.end()
+                else:
+                    await session.clock.asleep(effect.delay)
+                    outcome = None
+            except GeneratorExit:
+                advance, outcome = flow.throw, Abandoned()
+            except BaseException as error:  # noqa: BLE001  the flow decides what it means
+                advance, outcome = flow.throw, error
             else:
-                await session.clock.asleep(effect.delay)
-                outcome = None
-        except BaseException as error:  # noqa: BLE001  the flow decides what it means
-            advance, outcome = flow.throw, error
-        else:
-            advance = flow.send
+                advance = flow.send
+    except StopIteration as done:
+        return done.value
+    except Abandoned:
+        raise GeneratorExit from None
+    finally:
+        hold.end()
+
+
+class _Hold:
+    """Holds Stop back between the return of a step's function and the write of its result."""
+
+    __slots__ = ("_held", "_shield")
+
+    def __init__(self, session: Session) -> None:
+        self._shield = session.guard.shield()
+        self._held = False
+
+    def begin(self, call: Call) -> None:
+        if call.hold:
+            self._shield.__enter__()
+            self._held = True
+
+    def end(self) -> None:
+        if self._held:
+            self._held = False
+            self._shield.__exit__(None, None, None)  # a Stop that came meanwhile is raised here
 
 
 def _write(session: Session, effect: Effect) -> None:
@@ -83,34 +121,41 @@ def _write(session: Session, effect: Effect) -> None:
 
 
 def _call(session: Session, effect: Call, name: str) -> Any:
-    token = current_step.set(name)
+    before = current_step.get()
     try:
+        # Inside of the try: Stop may come between any two instructions, and must not leave the mark behind.
+        current_step.set((session, name))
         if effect.on_stop is None:
             return session.executor.call(effect.fn, effect.args, effect.kwargs)
         with session.guard.watch(effect.on_stop):
             return session.executor.call(effect.fn, effect.args, effect.kwargs)
     finally:
-        current_step.reset(token)
+        current_step.set(before)
 
 
-def _wait_for(session: Session, awaitable: Any, name: str) -> Any:
+def _wait_for(session: Session, awaitable: Any, effect: Call, name: str) -> Any:
     """A sync context was handed an async function."""
-    token = current_step.set(name)
+    before = current_step.get()
     try:
-        return session.executor.wait(awaitable, session.guard)
+        current_step.set((session, name))
+        if effect.on_stop is None:
+            return session.executor.wait(awaitable, session.guard)
+        with session.guard.watch(effect.on_stop):
+            return session.executor.wait(awaitable, session.guard)
     finally:
-        current_step.reset(token)
+        current_step.set(before)
 
 
 async def _awaited(session: Session, awaitable: Any, effect: Call, name: str) -> Any:
-    token = current_step.set(name)
+    before = current_step.get()
     try:
+        current_step.set((session, name))
         if effect.on_stop is None:
             return await awaitable
         with session.guard.watch(effect.on_stop):
             return await awaitable
     finally:
-        current_step.reset(token)
+        current_step.set(before)
 
 
 def home_task() -> asyncio.Task[Any] | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from notebook_durable.model import Attempt, Entry
 
-__all__ = ["Begin", "Call", "Effect", "Record", "Sleep"]
+__all__ = ["Abandoned", "Begin", "Call", "Effect", "Record", "Sleep"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +21,16 @@ class Begin:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """Call the step's function. The driver sends its result back, or throws what it raised."""
+    """Call the step's function. The driver sends its result back, or throws what it raised.
+
+    With ``hold``, Stop is held back from the function's return until its result is written: finished work is not lost.
+    """
 
     fn: Callable[..., Any]
     args: Sequence[Any]
     kwargs: Mapping[str, Any]
     on_stop: Callable[[], Any] | None = None
+    hold: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,10 @@ class Record:
 
     entry: Entry
     attempt: Attempt | None = None
+
+
+class Abandoned(BaseException):
+    """GeneratorExit in a step. A generator that is thrown the real one may not yield any more."""
 
 
 Effect = Begin | Call | Sleep | Record

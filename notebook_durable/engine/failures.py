@@ -8,11 +8,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from notebook_durable.errors import NotStorableError, TerminalError
+from notebook_durable.errors import TerminalError
 from notebook_durable.model import Attempt, Entry, Payload, error_record
 from notebook_durable.protocols import Codec
 
 __all__ = ["describe", "drop_own_frames", "give_up", "history", "rebuild", "store_error"]
+
+# Characters; bytes. A step that fails in a loop must not fill the disk with what it says.
+_LONGEST_MESSAGE = 10_000
+_LONGEST_TRACEBACK = 20_000
+_LARGEST_ERROR = 1_000_000
 
 _HERE = str(Path(__file__).parent.parent)
 # Engine and executor stand between the caller and the step's function; nobody debugging a step wants them.
@@ -37,7 +42,11 @@ def describe(error: BaseException) -> dict[str, Any]:
         text = "".join(report.format())
     except Exception:  # noqa: BLE001  a user's broken __str__ or source file must not hide the failure
         text = ""
-    record = error_record(error, text)
+    record = error_record(error, text[-_LONGEST_TRACEBACK:])
+    record["message"] = record["message"][:_LONGEST_MESSAGE]
+    notes = getattr(error, "__notes__", None)
+    if notes:
+        record["notes"] = [str(note)[:_LONGEST_MESSAGE] for note in notes]
     if isinstance(error, TerminalError):
         record["status_code"] = error.status_code
         record["metadata"] = error.metadata
@@ -67,9 +76,10 @@ def store_error(codec: Codec, error: BaseException) -> Payload | None:
     cause = error.__cause__
     subject = error if cause is None or not _is_plain_terminal(error) else cause
     try:
-        return codec.encode(subject, "dill")
-    except NotStorableError:
+        payload = codec.encode(subject, "dill")
+    except Exception:  # noqa: BLE001  its text is recorded in any case
         return None
+    return payload if len(payload.data) <= _LARGEST_ERROR else None
 
 
 def _is_plain_terminal(error: BaseException) -> bool:
@@ -93,6 +103,8 @@ def rebuild(codec: Codec, entry: Entry, attempts: Sequence[Attempt]) -> BaseExce
             str(record.get("message", "")), int(record.get("status_code") or 500), record.get("metadata")
         )
         error.__cause__ = stored
+        for note in record.get("notes", ()):
+            error.add_note(note)
     if isinstance(error, TerminalError):
         complete(error, entry, attempts)
         error.replayed = True

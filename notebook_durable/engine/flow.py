@@ -121,7 +121,7 @@ def _first_entry(session: Session, spec: StepSpec, place: Place, follows: int | 
         execution=session.claim.execution,
         rollback_of=follows,
         at_most_once=spec.options.at_most_once,
-        code=session.describer.describe(spec.fn, spec.args, spec.kwargs),
+        code=session.journal.without_repeats(place, session.describer.describe(spec.fn, spec.args, spec.kwargs)),
     )
     if old is None or not old.intact:
         return entry
@@ -136,7 +136,7 @@ def _first_entry(session: Session, spec: StepSpec, place: Place, follows: int | 
 class _Live:
     """The attempts of one step in one execution."""
 
-    __slots__ = ("_call_at", "_call_mono", "_entry", "_reason", "_s", "_spec", "_spent", "_start")
+    __slots__ = ("_call_at", "_call_mono", "_entry", "_reason", "_s", "_spec", "_spent", "_start", "_stops")
 
     def __init__(self, session: Session, spec: StepSpec, entry: Entry, reason: str) -> None:
         self._s = session
@@ -144,6 +144,7 @@ class _Live:
         self._entry = entry
         self._reason = reason
         self._spent = entry.spent
+        self._stops = session.guard.stops
         self._start = session.clock.monotonic()
 
     def _elapsed(self) -> float:
@@ -154,13 +155,16 @@ class _Live:
             yield from self._check_budget()
         while True:
             yield from self._begin()
+            options = self._spec.options
+            # A serializer of the user's own may take its time, so Stop must reach it.
+            hold = options.chosen_serializer is None or isinstance(options.chosen_serializer, str)
             try:
-                value = yield Call(self._spec.fn, self._spec.args, self._spec.kwargs, self._spec.options.on_stop)
+                value = yield Call(self._spec.fn, self._spec.args, self._spec.kwargs, options.on_stop, hold)
             except Exception as error:  # noqa: BLE001  _failed raises it, or decides to retry
                 delay = yield from self._failed(error)
                 yield from self._wait(delay)
             except BaseException as stop:
-                yield from self._stopped(stop, in_call=True)
+                yield from self._stopped(stop, begun=True, called=True)
                 raise
             else:
                 return (yield from self._succeeded(value))
@@ -176,7 +180,14 @@ class _Live:
             ended_at=None,
             spent=self._elapsed(),
         )
-        yield Begin(self._entry, wait=self._entry.at_most_once)
+        self._stops = self._s.guard.stops
+        try:
+            yield Begin(self._entry, wait=self._entry.at_most_once)
+        except Exception:
+            raise
+        except BaseException as stop:
+            yield from self._stopped(stop, begun=True, called=False)
+            raise
         if self._s.bus:
             self._s.bus.emit(StepStarted(self._s.run, self._entry, self._spec.policy.max_attempts, self._reason))
         self._reason = ""
@@ -195,10 +206,13 @@ class _Live:
     def _succeeded(self, value: Any) -> Flow:
         ended_at, duration = self._s.clock.time(), self._s.clock.monotonic() - self._call_mono
         try:
-            payload = self._s.codec.encode(value, self._spec.options.chosen_serializer)
+            payload = self._encode(value)
             given = self._as_on_replay(value, payload)
         except NotStorableError as error:
             return (yield from self._unstorable(value, error))
+        except BaseException as stop:
+            yield from self._stopped(stop, begun=True, called=True)
+            raise
         self._entry = entry = self._entry._replace(
             status=EntryStatus.SUCCEEDED,
             ended_at=ended_at,
@@ -212,6 +226,20 @@ class _Live:
         yield Record(entry)
         self._s.emit(StepEnded, entry)
         return given
+
+    def _encode(self, value: Any) -> Payload:
+        try:
+            payload = self._s.codec.encode(value, self._spec.options.chosen_serializer)
+        except NotStorableError:
+            raise
+        except Exception as error:
+            # Whatever a strange object does when it is looked at, the finished work must not be lost.
+            raise NotStorableError(type.__repr__(type(value)), "", f"{type(error).__name__}: {error}") from error
+        largest = self._s.store.largest_value
+        if len(payload.data) > largest:
+            why = f"{len(payload.data):,} bytes; this journal takes {largest:,} in one value"
+            raise NotStorableError(payload.value_type, "", why)
+        return payload
 
     def _as_on_replay(self, value: Any, payload: Payload) -> Any:
         """Return what a replay will give: a serializer of the user's own may change the value."""
@@ -237,13 +265,15 @@ class _Live:
 
     def _failed(self, error: Exception) -> Generator[Effect, Any, float]:
         """Record a failed attempt; return the delay before the next one, or raise what ends the step."""
-        if self._s.guard.stopped and self._spec.options.on_stop is not None:
+        if self._s.guard.stops > self._stops and self._spec.options.on_stop is not None:
             # on_stop made the C call fail: that is Stop, not a failed attempt.
-            yield from self._stopped(error, in_call=True)
+            yield from self._stopped(error, begun=True, called=True)
             raise KeyboardInterrupt from error
         policy = self._spec.policy
         elapsed = self._elapsed()
         decision = policy.decide(self._entry.attempts, elapsed, error)
+        if isinstance(error, (StopIteration, StopAsyncIteration)):
+            error = _as_runtime_error(self._spec.name, error)
         duration = self._s.clock.monotonic() - self._call_mono
         attempt = failures.attempt_of(self._entry, error, self._call_at, duration, decision.delay)
         if decision.delay is None:
@@ -298,17 +328,23 @@ class _Live:
         try:
             yield Sleep(delay)
         except BaseException as stop:
-            yield from self._stopped(stop, in_call=False)
+            yield from self._stopped(stop, begun=False, called=False)
             raise
 
-    def _stopped(self, stop: BaseException, *, in_call: bool) -> Flow:
+    def _stopped(self, stop: BaseException, *, begun: bool, called: bool) -> Flow:
         """Record Stop or a cancellation. It is no attempt: the one that it cut short is given back."""
-        cancelled = isinstance(stop, asyncio.CancelledError) and not self._s.guard.stopped
+        cancelled = isinstance(stop, asyncio.CancelledError) and self._s.guard.stops == self._stops
         status = EntryStatus.CANCELLED if cancelled else EntryStatus.INTERRUPTED
-        if in_call and self._entry.at_most_once:
-            status = EntryStatus.RUNNING  # it may have had its effect: the next execution asks
-            entry = self._entry
+        if called and self._entry.at_most_once:
+            entry = self._entry  # still running: it may have had its effect, the next execution asks
         else:
-            entry = self._ended(status, attempts=self._entry.attempts - (1 if in_call else 0))
+            entry = self._ended(status, attempts=self._entry.attempts - (1 if begun else 0))
         yield Record(entry)
         self._s.emit(StepEnded, entry)
+
+
+def _as_runtime_error(step: str, error: Exception) -> RuntimeError:
+    """What Python makes of StopIteration that leaves a generator (PEP 479): the engine is made of generators."""
+    made = RuntimeError(f"step '{step}' raised {type(error).__name__}")
+    made.__cause__ = error
+    return made

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from notebook_durable.errors import JournalMismatchError
-from notebook_durable.model import Claim, Entry, EntryStatus, Failure, Outcome
+from notebook_durable.model import SAME_SOURCE, Claim, Entry, EntryStatus, Failure, Outcome, StepCode
 
 __all__ = ["Journal", "Match", "Place"]
 
@@ -49,8 +49,12 @@ class Journal:
     def __init__(self, claim: Claim, entries: Sequence[Entry], *, strict: bool = False) -> None:
         self._claim = claim
         self._entries: dict[int, Entry] = {entry.seq: entry for entry in entries}
-        self._by_key: dict[tuple[str, int], int] = {(e.name, e.occurrence): e.seq for e in entries}
-        self._next = max(self._entries, default=-1) + 1
+        # Damaged rows first: a good one of the same name takes their place.
+        by_trust = sorted(entries, key=lambda entry: entry.intact)
+        self._by_key: dict[tuple[str, int], int] = {(e.name, e.occurrence): e.seq for e in by_trust}
+        self._sources: dict[str, str] = {}
+        # Only rows that are believed: a forged one must not push all new ones out of range.
+        self._next = max((entry.seq for entry in entries if entry.intact), default=-1) + 1
         self._calls: defaultdict[str, int] = defaultdict(int)
         self._recorded = [entry.name for entry in sorted(entries, key=lambda e: e.seq)] if strict else None
         self._current: list[str] = []
@@ -69,6 +73,8 @@ class Journal:
         key = (name, occurrence)
         seq = self._by_key.get(key)
         if seq is None:
+            while self._next in self._entries:
+                self._next += 1
             seq = self._next
             self._next += 1
             self._by_key[key] = seq
@@ -130,6 +136,18 @@ class Journal:
         # A typo is tried again, unless steps that undo its consequences were cut short: those must be finished
         # on the same branch first.
         return entry.survived or (self._claim.previous is Outcome.KILLED and entry.seq in self._rolled_back)
+
+    def without_repeats(self, place: Place, code: StepCode) -> StepCode:
+        """Leave a source text out that the entry before of the same name has: a loop would store it at each turn."""
+        seq = self._by_key.get((place.name, place.occurrence - 1))
+        before = None if seq is None else self._entries.get(seq)
+        if before is None or not code.source:
+            return code
+        known = self._sources.get(place.name) if before.code.source == SAME_SOURCE else before.code.source
+        if known != code.source:
+            return code
+        self._sources[place.name] = known
+        return code._replace(source=SAME_SOURCE)
 
     # -- keeping up with what is written
 

@@ -32,7 +32,8 @@ class RunOptions:
         retry_interval_factor: each wait is this many times the one before.
         fatal: exception classes that are not retried, beside the built-in ones.
         retry_on: exception classes that are retried although they are among those.
-        at_most_once: never call the step again after a crash inside it; raise OutcomeUnknownError instead.
+        at_most_once: never call the step again after a crash inside it; raise OutcomeUnknownError instead. It isn't
+            retried either, unless ``max_attempts`` says so.
         cleanup: the step is a notification or the like: begun after a failure, it is not taken for a rollback.
         on_stop: called from a watcher thread when Stop is pressed during the step, for C code that ignores signals,
             such as ``on_stop=connection.interrupt``.
@@ -105,6 +106,8 @@ def policy_for(options: RunOptions, default: RetryPolicy) -> RetryPolicy:
     """Lay a step's own retry options over the notebook's."""
     if options is DEFAULT_OPTIONS:
         return default
+    if options.at_most_once and options.max_attempts is None:
+        default = default.override(max_attempts=1)  # an attempt that failed may have had its effect as well
     duration = options.max_retry_duration if options.max_retry_duration is not None else options.max_duration
     return default.override(
         max_attempts=options.max_attempts,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections import defaultdict
 from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -30,7 +31,8 @@ def _current_lineage() -> tuple[Any, ...]:
         task = None
     lineage = _lineage.get()
     if not lineage or lineage[-1] is not task:
-        lineage = (*lineage, task)
+        # Without those that have ended: a loop that lives for days must not keep each task it ever ran.
+        lineage = (*(one for one in lineage if one is not None and not one.done()), task)
         _lineage.set(lineage)
     return lineage
 
@@ -41,7 +43,6 @@ class _Delivery:
 
     seq: int
     error: BaseException
-    lineage: tuple[Any, ...]
     followed: bool = False  # the cell called a further step after it
 
 
@@ -49,10 +50,18 @@ class Received:
     """The failures that the cell has received in this execution, and what it did after each."""
 
     def __init__(self) -> None:
-        self._deliveries: list[_Delivery] = []
+        self._by_error: dict[int, _Delivery] = {}
+        # For each task that received one, or from which such a task was started: what it has not followed up yet, and
+        # the failure that its next step follows.
+        self._open: defaultdict[Any, list[_Delivery]] = defaultdict(list)
+        self._latest: dict[Any, int] = {}
 
     def add(self, seq: int, error: BaseException) -> None:
-        self._deliveries.append(_Delivery(seq, error, _current_lineage()))
+        delivery = self._by_error[id(error)] = _Delivery(seq, error)  # it keeps the error alive, and so its id
+        for task in _current_lineage():
+            self._open[task].append(delivery)
+            if not isinstance(error, asyncio.CancelledError):
+                self._latest[task] = seq
 
     def called(self, cleanup: bool) -> int | None:
         """A step is called now: return the seq of the failure that it follows, None if it follows none.
@@ -60,26 +69,33 @@ class Received:
         It follows a failure if the calling task received it, or is one that the receiving task was started from, or
         is handling it. A sibling in a gather, under way when the failure came, is none of these.
         """
-        if not self._deliveries or cleanup:
-            _current_lineage()  # children of this task must know their parent
+        task = _current_lineage()[-1]  # also if nothing failed yet: children of this task must know their parent
+        if not self._by_error or cleanup:
             return None
-        task = _current_lineage()[-1]
-        handled = set(map(id, chain(sys.exception())))
-        latest = None
-        for delivery in self._deliveries:
-            if task in delivery.lineage or id(delivery.error) in handled:
+        for delivery in self._open.pop(task, ()):
+            delivery.followed = True
+        latest = self._latest.get(task)
+        handling = sys.exception()
+        if handling is not None:
+            for delivery in self.within(handling):
                 delivery.followed = True
-                if not isinstance(delivery.error, asyncio.CancelledError):
-                    latest = delivery.seq
+                latest = delivery.seq if latest is None else latest
         return latest
+
+    def descends_from(self, task: asyncio.Task[Any]) -> bool:
+        """Tell whether the current task was started from ``task``, directly or not."""
+        return task in _current_lineage()
 
     def within(self, error: BaseException) -> list[_Delivery]:
         """Return the deliveries that ``error`` carries, the one nearest to the surface first."""
-        by_id = {id(delivery.error): delivery for delivery in self._deliveries}
-        return [by_id[id(e)] for e in chain(error) if id(e) in by_id]
+        return [self._by_error[id(e)] for e in chain(error) if id(e) in self._by_error]
 
     def unfollowed(self) -> list[_Delivery]:
-        return [delivery for delivery in self._deliveries if not delivery.followed]
+        return [delivery for delivery in self._by_error.values() if not delivery.followed]
+
+    def seqs(self) -> set[int]:
+        """Return the entries whose failure the cell has received."""
+        return {delivery.seq for delivery in self._by_error.values()}
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -116,13 +132,8 @@ def classify(journal: Journal, received: Received, error: BaseException | None, 
     if error is None:
         return Ending(Outcome.COMPLETED, RunStatus.COMPLETED, _settle(journal, survived=False))
     if is_stop(error):
-        stopped = tuple(
-            entry._replace(status=EntryStatus.INTERRUPTED)
-            for entry in journal.all()
-            if entry.status is EntryStatus.CANCELLED and entry.execution == execution
-            and any(d.seq == entry.seq for d in received.unfollowed())
-        )  # fmt: skip
-        return Ending(Outcome.INTERRUPTED, RunStatus.INTERRUPTED, (*stopped, *_settle(journal, survived=True)))
+        changes = (*_stopped(journal, received, execution), *_settle(journal, survived=True))
+        return Ending(Outcome.INTERRUPTED, RunStatus.INTERRUPTED, changes)
     causes = received.within(error)
     if not causes:  # the cell's own code
         return Ending(Outcome.FAILED, RunStatus.FAILED, _settle(journal, survived=False))
@@ -130,6 +141,22 @@ def classify(journal: Journal, received: Received, error: BaseException | None, 
         return Ending(Outcome.FAILED, RunStatus.ROLLED_BACK)
     retried = _retried(journal, received, causes)
     return Ending(Outcome.FAILED, RunStatus.FAILED, tuple(retried.values()) + _keep_rollback(journal, causes, retried))
+
+
+def _stopped(journal: Journal, received: Received, execution: int) -> list[Entry]:
+    """What Stop leaves in the middle: it goes on, or is tried again."""
+    unfollowed = {delivery.seq for delivery in received.unfollowed()}
+    delivered = received.seqs()
+    changes = []
+    for entry in journal.all():
+        if entry.execution != execution or not entry.intact:
+            continue
+        left_open = entry.status is EntryStatus.RUNNING and not (entry.at_most_once and entry.ended_at is None)
+        if left_open or (entry.status is EntryStatus.CANCELLED and entry.seq in unfollowed):
+            changes.append(entry._replace(status=EntryStatus.INTERRUPTED))
+        elif entry.status is EntryStatus.FAILED and entry.seq not in delivered:
+            changes.append(entry._replace(left=True))  # Stop came between its failure and the cell
+    return changes
 
 
 def _settle(journal: Journal, *, survived: bool) -> tuple[Entry, ...]:

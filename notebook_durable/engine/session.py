@@ -23,6 +23,7 @@ from notebook_durable.errors import (
     StoreError,
     TerminalError,
     UnawaitedStepError,
+    UsageError,
 )
 from notebook_durable.events import ExecutionEnded, ExecutionStarted, StoreFailed
 from notebook_durable.model import Attempt, Entry, EntryStatus, Outcome, Owner, RunId, RunStatus
@@ -97,6 +98,7 @@ class Session:
         self._thread = threading.get_ident()
         self._open = True
         self._calls: dict[int, StepCall] = {}
+        self._name_tasks: dict[str, asyncio.Task[Any] | None] = {}
         self._unsaved: list[tuple[Entry, Attempt | None]] = []
         self.received = Received()
         self.claim = self.store.claim(
@@ -147,10 +149,28 @@ class Session:
 
     def new_call(self, spec: StepSpec, *, cleanup: bool) -> StepCall:
         """Make the awaitable of a step. Its place in the run is taken now, its function is called when awaited."""
+        self._check_side_by_side(spec.name)
         place = self.journal.place(spec.name)
         call = StepCall(self, spec, place, self.received.called(cleanup))
         self._calls[place.seq] = call
         return call
+
+    def _check_side_by_side(self, name: str) -> None:
+        """Refuse a name that another task, under way at the same time, uses as well.
+
+        Equal names are told apart by their order, and which of two tasks comes first may differ from run to run: each
+        might be handed the other's value.
+        """
+        task = home_task()
+        before = self._name_tasks.get(name)
+        self._name_tasks[name] = task
+        if before is None or before is task or before.done() or self.received.descends_from(before):
+            return
+        raise UsageError(
+            f"step '{name}' is used by two tasks that run side by side, so their order may differ from run to run. "
+            f'Give each its own name, such as f"{name} {{i}}", or call ctx.run before the tasks are made: '
+            "asyncio.gather(*(ctx.run(...) for ...))."
+        )
 
     async def run_call(self, spec: StepSpec, place: Place, follows: int | None) -> Any:
         """Run or replay a step in this task."""
@@ -181,7 +201,8 @@ class Session:
             status = self.journal.get(seq).status
         except KeyError:
             return
-        if status in (EntryStatus.FAILED, EntryStatus.CANCELLED):
+        failed = status is EntryStatus.FAILED and isinstance(error, Exception)
+        if failed or (status is EntryStatus.CANCELLED and isinstance(error, asyncio.CancelledError)):
             self.received.add(seq, error)
 
     def attempts(self, entry: Entry) -> Sequence[Attempt]:
@@ -274,7 +295,10 @@ class Session:
 
     def _unawaited(self) -> UnawaitedStepError | None:
         names = [call.name for call in self._calls.values() if not call.started]
-        return UnawaitedStepError(names) if names else None
+        if names:
+            return UnawaitedStepError(names)
+        names = [call.name for call in self._calls.values() if call.is_left_running]
+        return UnawaitedStepError(names, running=True) if names else None
 
     def _interrupt_running(self) -> list[Entry]:
         """No step outlives its execution: those still under way (siblings of a gather that failed) are stopped."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from notebook_durable.model import StepCode
 
-__all__ = ["SourceDescriber"]
+__all__ = ["SourceDescriber", "source_text"]
 
 _LONGEST = 20_000  # characters
 _KEPT = 1_000  # functions; a cell that defines one per loop turn must not grow this for ever
@@ -27,27 +27,31 @@ class SourceDescriber:
         self._known: dict[CodeType, StepCode] = {}
 
     def describe(self, fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> StepCode:  # noqa: ARG002
-        code = _code_of(fn)
+        try:
+            code = _code_of(fn)
+        except Exception:  # noqa: BLE001  a proxy that answers to every attribute (xmlrpc)
+            code = None
         if code is None:
             return StepCode()
         known = self._known.get(code)
         if known is None:
             if len(self._known) >= _KEPT:
                 self._known.clear()
-            known = self._known[code] = StepCode(source=_source(code))
+            known = self._known[code] = StepCode(source=source_text(code))
         return known
 
 
 def _code_of(fn: Any) -> CodeType | None:
     while isinstance(fn, functools.partial):
         fn = fn.func
-    fn = inspect.unwrap(fn) if hasattr(fn, "__wrapped__") else fn
+    if "__wrapped__" in getattr(fn, "__dict__", ()):
+        fn = inspect.unwrap(fn)
     fn = getattr(fn, "__func__", fn)
     code = getattr(fn, "__code__", None)
     return code if isinstance(code, CodeType) else None
 
 
-def _source(code: CodeType) -> str:
+def source_text(code: CodeType) -> str:
     """Cut a function's lines out of its file, by the positions in its bytecode.
 
     ``inspect.getsource`` finds the last line by tokenising, which takes milliseconds in a long cell.

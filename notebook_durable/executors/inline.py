@@ -37,11 +37,15 @@ class InlineExecutor:
 
             nest_asyncio2.apply(loop)
         task = loop.create_task(_await(awaitable))
+        stops = guard.stops
         with guard.cancelling(lambda: loop.call_soon_threadsafe(task.cancel)):
             try:
-                return loop.run_until_complete(task)
+                value = loop.run_until_complete(task)
+                if guard.stops > stops:
+                    guard.postpone()  # the function finished all the same: its value is kept, then Stop is raised
+                return value
             except asyncio.CancelledError as cancelled:
-                if guard.stopped:
+                if guard.stops > stops:
                     raise KeyboardInterrupt from cancelled
                 raise
             finally:

@@ -70,6 +70,9 @@ class Cell:
             # Stop reaches a waiting cell as a cancellation. To the user, and to a reply, it is what Stop always is.
             self._stop = KeyboardInterrupt().with_traceback(error.__traceback__)
             error = self._stop
+        if isinstance(error, KeyboardInterrupt) and isinstance(error.__cause__, asyncio.CancelledError):
+            error.__cause__ = None  # how Stop got here is of no interest
+            error.__suppress_context__ = True
         filename, line, text = self._first
         exact = touches(error, filename, line)
         if exact:

@@ -35,7 +35,8 @@ class Extension:
         self.config = Durable(parent=shell)
         # Once, at load: neither %cd nor a later change of the environment moves a journal.
         self._start_dir = identity.start_folder(shell.user_ns)
-        self._store = Settings.resolve(start_dir=self._start_dir).store
+        found = Settings.resolve(start_dir=self._start_dir)
+        self._store = found.store if found.store is not None else found.folder
         self._brackets = Brackets(shell)
         self.settings()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
@@ -52,6 +53,11 @@ class MemoryStore:
         return "memory"
 
     # -- executing a run
+
+    @property
+    def largest_value(self) -> int:
+        """Whatever memory takes."""
+        return sys.maxsize
 
     def claim(
         self,

@@ -35,7 +35,8 @@ _UPDATES = ", ".join(f"{name} = excluded.{name}" for name in _NAMES.split(", "))
 #: lies, so a commit writes one page.
 _PUT = f"""
     INSERT INTO entries (place, {_NAMES})
-    SELECT ?, {_MARKS} WHERE EXISTS (SELECT 1 FROM runs WHERE id = ? AND epoch = ?)
+    SELECT ?, {_MARKS}
+    WHERE EXISTS (SELECT 1 FROM runs WHERE id = ? AND epoch = ?)
     ON CONFLICT (place) DO UPDATE SET {_UPDATES}
 """  # noqa: S608  only names of ours are put in, here and below
 _PUT_ATTEMPT = f"INSERT OR REPLACE INTO attempts (run_id, {rows.ATTEMPT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
@@ -109,6 +110,11 @@ class SqliteStore:
         """The journal's folder."""
         return str(self._folder)
 
+    @property
+    def largest_value(self) -> int:
+        """SQLite takes a row of a billion bytes at most; the rest of an entry needs some of them."""
+        return 990_000_000
+
     # -- executing a run
 
     def claim(
@@ -151,6 +157,8 @@ class SqliteStore:
         db = self._db
         with db.write_lock:
             self._check_usable()
+            if wait:
+                db.check_present()
             try:
                 # One statement in autocommit mode is one transaction.
                 done = (db.full if wait else db.quick).execute(_PUT, values).rowcount

@@ -91,7 +91,7 @@ def test_the_shell_sees_what_happened(tmp_path):
     env = {**os.environ, "PYTHONPATH": str(ROOT), "NOTEBOOK_DURABLE_KEY_FILE": str(tmp_path / "key")}
     shell = [sys.executable, "-m", "notebook_durable.cli.app"]
     ls = subprocess.run([*shell, "ls"], cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
-    assert "cut off (its kernel died)" in ls.stdout
+    assert "cut off" in ls.stdout
     show = subprocess.run([*shell, "show", "wf"], cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
     rows = [line.split()[:3] for line in show.stdout.splitlines()[2:]]
     assert rows == [["1", "a", "succeeded"], ["2", "b", "running"]]

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from notebook_durable.errors import RetryableError, TerminalError
+from notebook_durable.errors import ConfigurationError, RetryableError, TerminalError
 from notebook_durable.events import AttemptFailed
 from notebook_durable.model import EntryStatus, Failure, RunStatus
 from notebook_durable.retry import DEFAULT_FATAL, RetryPolicy
@@ -153,7 +153,10 @@ def test_retry_after_is_followed(lab):
 # --- what a retry can't mend --------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", [*DEFAULT_FATAL, KeyError, IndexError, ModuleNotFoundError, UnboundLocalError])
+UNMENDABLE = [kind for kind in DEFAULT_FATAL if not issubclass(kind, (StopIteration, StopAsyncIteration))]
+
+
+@pytest.mark.parametrize("kind", [*UNMENDABLE, KeyError, IndexError, ModuleNotFoundError, UnboundLocalError])
 def test_errors_that_a_retry_cannot_mend(lab, kind):
     """A typo must not loop: the user's own exception, unchanged, at the user's own line."""
     error = kind("utf-8", b"x", 0, 1, "bad") if kind is UnicodeDecodeError else kind("typo")
@@ -169,6 +172,87 @@ def test_errors_that_a_retry_cannot_mend(lab, kind):
     assert traceback.extract_tb(caught.value.__traceback__)[-1].line == "raise error"
     assert lab.clock.sleeps == []
     assert lab.entry("x").failure is Failure.FATAL
+
+
+def test_stop_iteration_is_what_python_makes_of_it(lab):
+    """``next(exhausted)`` in a step: RuntimeError, as out of any generator (PEP 479), and no retry."""
+    with pytest.raises(RuntimeError, match="step 'x' raised StopIteration") as caught:
+        lab.play(lambda ctx: ctx.run("x", lambda: next(iter([]))))
+    assert isinstance(caught.value.__cause__, StopIteration)
+    assert lab.clock.sleeps == []
+
+
+@pytest.mark.parametrize("leaf", [NameError("typo"), TerminalError("no")])
+def test_a_group_is_judged_by_what_it_holds(lab, leaf):
+    """A TaskGroup inside a step wraps its errors: a typo must not loop, and TerminalError ends it."""
+
+    async def step():
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_raise(leaf))
+
+    with pytest.raises(ExceptionGroup if isinstance(leaf, NameError) else TerminalError):
+        lab.play(lambda ctx: ctx.run("x", step))
+    assert lab.clock.sleeps == []
+
+
+async def _raise(error):
+    raise error
+
+
+def test_a_bad_retry_after_is_said_where_it_is_written(lab):
+    """And isn't retried."""
+    for bad in (-1, "soon", float("nan")):
+        with pytest.raises(ConfigurationError, match="retry_after must be"):
+            lab.play(lambda ctx, bad=bad: ctx.run("x", lambda: RetryableError("x", retry_after=bad)))
+
+
+def test_a_step_at_most_once_is_not_retried(lab):
+    """An attempt that failed may have had its effect; max_attempts= says otherwise."""
+    flaky = Flaky(2)
+    with pytest.raises(TerminalError):
+        lab.play(lambda ctx: ctx.run("pay", flaky, at_most_once=True))
+    assert flaky.calls == 1
+    assert lab.play(lambda ctx: ctx.run("pay", flaky, at_most_once=True, max_attempts=2)) == "ok"
+
+
+def test_metadata_becomes_text(lab):
+    """Restate's type: strings. Anything else must not block the run for ever."""
+
+    class Odd:
+        def __repr__(self):
+            return "odd"
+
+    with pytest.raises(TerminalError) as caught:
+        lab.play(lambda ctx: ctx.run("x", Flaky(9, TerminalError("x", metadata={("a", 1): Odd()}))))
+    assert caught.value.metadata == {"('a', 1)": "odd"}
+    assert lab.entry("x").status is EntryStatus.FAILED
+
+
+def test_notes_replay(lab):
+    """``add_note`` on what was raised survives the journal."""
+
+    def fail():
+        error = TerminalError("x")
+        error.__cause__ = OSError("disk")
+        error.add_note("call Bob")
+        raise error
+
+    def body(ctx):
+        try:
+            ctx.run("x", fail)
+        except TerminalError as error:
+            ctx.run("next", lambda: 1)
+            return error.__notes__, type(error.__cause__)
+
+    assert lab.play(body) == (["call Bob"], OSError)
+    assert lab.play(body) == (["call Bob"], OSError)
+
+
+def test_what_errors_say_is_bounded(lab):
+    """A step that fails in a loop must not fill the disk."""
+    with pytest.raises(TerminalError):
+        lab.play(lambda ctx: ctx.run("x", Flaky(9, OSError("m" * 5_000_000)), max_attempts=2))
+    assert sum(len(str(a.error)) for a in lab.store.attempts(lab.run().id, 0)) < 100_000
 
 
 def test_a_typo_is_tried_again_when_the_cell_is_run_again(lab):
