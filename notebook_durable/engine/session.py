@@ -98,7 +98,9 @@ class Session:
         self._thread = threading.get_ident()
         self._open = True
         self._calls: dict[int, StepCall] = {}
-        self._name_tasks: dict[str, asyncio.Task[Any] | None] = {}
+        self._turn = 0
+        self._first_seen: dict[asyncio.Task[Any] | None, int] = {}
+        self._name_tasks: dict[str, tuple[asyncio.Task[Any] | None, int]] = {}
         self._unsaved: list[tuple[Entry, Attempt | None]] = []
         self.received = Received()
         self.claim = self.store.claim(
@@ -162,10 +164,14 @@ class Session:
         might be handed the other's value.
         """
         task = home_task()
-        before = self._name_tasks.get(name)
-        self._name_tasks[name] = task
-        if before is None or before is task or before.done() or self.received.descends_from(before):
+        now = self._turn = self._turn + 1
+        first_seen = self._first_seen.setdefault(task, now)
+        before, when = self._name_tasks.get(name, (None, 0))
+        self._name_tasks[name] = task, now
+        if before is None or before is task or self.received.descends_from(before):
             return
+        if before.done() and first_seen > when:
+            return  # this task came later than that call: one after the other
         raise UsageError(
             f"step '{name}' is used by two tasks that run side by side, so their order may differ from run to run. "
             f'Give each its own name, such as f"{name} {{i}}", or call ctx.run before the tasks are made: '

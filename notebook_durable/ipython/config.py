@@ -9,6 +9,8 @@ from traitlets import Any as AnyTrait
 from traitlets import TraitError, validate
 from traitlets.config import Configurable
 
+from notebook_durable.errors import ConfigurationError
+
 __all__ = ["Durable"]
 
 
@@ -22,6 +24,17 @@ class Durable(Configurable):
     max_attempts = AnyTrait(
         None, help="Calls of each step in all, unless the step says otherwise. None: no limit."
     ).tag(config=True)
+
+    def update_config(self, config: Any) -> None:
+        """Take new values from ``%config``; a bad one changes nothing.
+
+        Raises:
+            ConfigurationError: for a value that can't be used. IPython would only log a TraitError, and go on.
+        """
+        try:
+            super().update_config(config)
+        except TraitError as error:
+            raise ConfigurationError(str(error)) from None
 
     @validate("store", "key_file")
     def _a_path(self, proposal: dict[str, Any]) -> Any:

@@ -23,35 +23,6 @@ _USAGE = {
 }
 _CELL_OPTIONS = ("--key", "--fresh", "--strict")
 
-CELL_HELP = """Run this cell durably: what its finished steps returned survives the kernel.
-
-::
-
-    %%durable NAME [--key KEY] [--fresh] [--strict]
-    orders = ctx.run("load orders", load, url)               # journaled
-    scored = ctx.run("score", score, orders, max_attempts=5) # retried, visibly
-
-NAME       names the journal; in quotes if it has blanks. Without one, JupyterLab's id of the cell is used.
---key KEY  tells runs of one workflow apart, such as one for each day.
---fresh    archive the run and start a new one.
---strict   raise an error where steps leave their recorded order, and for results that can't be stored.
-
-Run the cell again, in this kernel or the next: finished steps give their recorded result back, and the work goes on
-where it stopped. With `await` in the cell, write `await ctx.run(...)`. {expr} in the line is filled in.
-"""
-
-LINE_HELP = """Look into the journal.
-
-::
-
-    %durable                                       the runs
-    %durable show NAME [--key KEY]                 the steps of a run
-    %durable outcome NAME [--key KEY] STEP --value EXPR | --retry
-                                                   settle an at_most_once step whose kernel died
-    %durable share NAME                            let every notebook use the runs of NAME
-    %durable moved NAME                            the runs of NAME belong to this notebook now
-"""
-
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
@@ -193,15 +164,40 @@ def add(extension: Extension) -> None:
 
     shell, own = extension.shell, _Magics(extension)
 
-    # Plain functions: help shows their docstring, and %%durable needs none of IPython's own expansion.
+    # Plain functions: `%%durable?` shows their docstring, `%%durable??` their source. The line is expanded later, once.
     def durable(line: str) -> None:
+        """Look into the journal.
+
+        ::
+
+            %durable                                       the runs
+            %durable show NAME [--key KEY]                 the steps of a run
+            %durable outcome NAME [--key KEY] STEP --value EXPR | --retry
+                                                           settle an at_most_once step whose kernel died
+            %durable share NAME                            let every notebook use the runs of NAME
+            %durable moved NAME                            the runs of NAME belong to this notebook now
+        """
         own.line(line)
 
     def durable_cell(line: str, cell: str) -> None:
+        """Run this cell durably: what its finished steps returned survives the kernel.
+
+        ::
+
+            %%durable NAME [--key KEY] [--fresh] [--strict]
+            orders = ctx.run("load orders", load, url)               # journaled
+            scored = ctx.run("score", score, orders, max_attempts=5) # retried, visibly
+
+        NAME       names the journal; in quotes if it has blanks. Without one, JupyterLab's id of the cell is used.
+        --key KEY  tells runs of one workflow apart, such as one for each day.
+        --fresh    archive the run and start a new one.
+        --strict   raise an error where steps leave their recorded order, and for results that can't be stored.
+
+        Run the cell again, in this kernel or the next: finished steps give their recorded result back, and the work goes on
+        where it stopped. With `await` in the cell, write `await ctx.run(...)`. {expr} in the line is filled in.
+        """
         extension.run_through_magic(line, cell)
 
-    durable.__doc__ = LINE_HELP
-    durable_cell.__doc__ = CELL_HELP
     shell.register_magic_function(no_var_expand(durable), "line", "durable")
     shell.register_magic_function(no_var_expand(durable_cell), "cell", "durable")
     shell.set_hook("complete_command", own.complete_line, str_key="%durable")

@@ -107,9 +107,7 @@ class LiveKernel:
         self.client.wait_for_ready(timeout=LONGEST)
         self.count = 0
 
-    def run(
-        self, code: str, *, cell_id: str | None = None, stop_when: Callable[[Ran], bool] | None = None
-    ) -> Ran:
+    def run(self, code: str, *, cell_id: str | None = None, stop_when: Callable[[Ran], bool] | None = None) -> Ran:
         """Run a cell to its reply.
 
         Args:

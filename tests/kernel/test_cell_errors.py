@@ -178,6 +178,8 @@ def test_an_error_in_the_store(live, name, tmp_path):
         assert_none_of_ours(ran.traceback)
     finally:
         live.run("%config Durable.store = None")
-    state = "import signal\nsignal.getsignal(signal.SIGINT) is signal.default_int_handler, get_ipython().custom_exceptions"
+    state = (
+        "import signal\nsignal.getsignal(signal.SIGINT) is signal.default_int_handler, get_ipython().custom_exceptions"
+    )
     assert live.value(state) == "(True, ())"
     assert live.run(f"%%durable {name}\n3").result == "3"

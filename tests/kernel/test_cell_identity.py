@@ -162,7 +162,7 @@ def test_run_notebook_inside_a_cell(live, name, tmp_path):
     assert "ZeroDivisionError" in ran.shown_traceback
     states = dict(line.split()[:2] for line in runs(live).splitlines() if line.startswith(name))
     assert states == {f"{name}_a": "completed", f"{name}_b": "failed"}
-    assert live.value("a, ctx") .startswith("(1, <Context of")
+    assert live.value("a, ctx").startswith("(1, <Context of")
     assert "ended" in live.value("ctx")
 
 
@@ -174,5 +174,3 @@ def test_run_script(live, name, tmp_path):
     )
     ran = live.run(f"%%durable {name}\n%run {tmp_path / 's.py'}\nctx.run('t', int, '6') + got")
     assert ran.result == "11", ran.traceback
-
-

@@ -166,9 +166,12 @@ def test_cells_in_cells(live, name):
 def test_a_magic_that_runs_the_same_cell(live, name):
     """The same run opened inside itself is an error, and the outer cell is whole."""
     live.run(f"%%durable {name}\nget_ipython().run_cell('%%durable {name}\\n1')\nmine = ctx.run('x', int, '1')")
-    assert "RunOpenError" in live.run(
-        f"%%durable {name}\nr = get_ipython().run_cell('%%durable {name}\\n1')\ntype(r.error_in_exec).__name__"
-    ).result
+    assert (
+        "RunOpenError"
+        in live.run(
+            f"%%durable {name}\nr = get_ipython().run_cell('%%durable {name}\\n1')\ntype(r.error_in_exec).__name__"
+        ).result
+    )
 
 
 def test_the_registered_magic(live, name):
