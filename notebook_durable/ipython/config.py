@@ -25,16 +25,33 @@ class Durable(Configurable):
         None, help="Calls of each step in all, unless the step says otherwise. None: no limit."
     ).tag(config=True)
 
-    def update_config(self, config: Any) -> None:
-        """Take new values from ``%config``; a bad one changes nothing.
+    def __init__(self, **traits: Any) -> None:
+        self._refused: dict[str, str] = {}
+        super().__init__(**traits)
 
-        Raises:
-            ConfigurationError: for a value that can't be used. IPython would only log a TraitError, and go on.
+    def update_config(self, config: Any) -> None:
+        """Take new values from ``%config``; a bad one changes nothing here, and stops the next durable cell.
+
+        IPython logs what this raises and goes on. A notebook that runs with nobody there would then retry without end,
+        although its author had set a limit.
         """
+        names = list(config.get(type(self).__name__, {}))
         try:
             super().update_config(config)
         except TraitError as error:
-            raise ConfigurationError(str(error)) from None
+            self._refused.update(dict.fromkeys(names, str(error)))
+            raise
+        for name in names:
+            self._refused.pop(name, None)
+
+    def check(self) -> None:
+        """Make sure that the last value given for each setting was taken.
+
+        Raises:
+            ConfigurationError: naming the one that was not.
+        """
+        for name, said in self._refused.items():
+            raise ConfigurationError(f"{said}. Set it again: %config Durable.{name} = ...")
 
     @validate("store", "key_file")
     def _a_path(self, proposal: dict[str, Any]) -> Any:

@@ -67,8 +67,13 @@ class Extension:
     # -- settings
 
     def settings(self) -> Settings:
-        """Read the settings as they are now."""
+        """Read the settings as they are now.
+
+        Raises:
+            ConfigurationError: if one can't be used.
+        """
         config = self.config
+        config.check()
         return Settings.resolve(
             start_dir=self._start_dir,
             store=config.store if config.store is not None else self._store,

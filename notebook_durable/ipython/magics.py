@@ -193,8 +193,8 @@ def add(extension: Extension) -> None:
         --fresh    archive the run and start a new one.
         --strict   raise an error where steps leave their recorded order, and for results that can't be stored.
 
-        Run the cell again, in this kernel or the next: finished steps give their recorded result back, and the work goes on
-        where it stopped. With `await` in the cell, write `await ctx.run(...)`. {expr} in the line is filled in.
+        Run the cell again, in this kernel or the next: finished steps give their recorded result back, and the work
+        goes on where it stopped. With `await` in the cell, write `await ctx.run(...)`. {expr} in the line is filled in.
         """
         extension.run_through_magic(line, cell)
 

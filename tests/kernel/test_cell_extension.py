@@ -109,11 +109,15 @@ def test_config_applies_to_the_next_cell(live, name):
     ],
 )
 def test_bad_settings(live, name, setting, said):
-    """A value that can't be used is refused with a clear error, and the setting stays as it was."""
-    ran = live.run(f"%config Durable.{setting}")
+    """A bad value is said at once, and stops the next durable cell until a good one is given: nothing runs with it."""
+    assert said in live.run(f"%config Durable.{setting}").stream("stderr")
+    ran = live.run(f"%%durable {name}\nprint('ran')")
     assert ran.error.startswith(f"ConfigurationError: {said}")
+    assert ran.stream() == ""
+    trait = setting.partition(" ")[0]
+    assert f"%config Durable.{trait} = ..." in ran.error
+    assert live.run(f"%config Durable.{trait} = None").stream("stderr") == ""
     assert live.run(f"%%durable {name}\n1").result == "1"
-    assert live.run("%config Durable.store = None").status == "ok"
 
 
 def test_store_setting(live, name, tmp_path):

@@ -70,7 +70,7 @@ def test_an_inner_cell_doesnt_take_the_outer_ones_id(live):
 
 
 def test_the_store_is_said_and_never_moves(start_kernel, tmp_path):
-    """The journal is in the start folder, said once at load; %cd and a later change of the environment don't move it."""
+    """The journal is in the start folder, said once at load; neither %cd nor the environment moves it later."""
     kernel = start_kernel()
     assert kernel.run("%load_ext notebook_durable").stream() == f"notebook_durable: journal in {tmp_path}/.durable\n"
     (tmp_path / "elsewhere").mkdir()
