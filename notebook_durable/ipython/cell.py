@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from notebook_durable.errors import ConfigurationError
 from notebook_durable.ipython.output import LiveOutput
-from notebook_durable.ipython.tracebacks import Display, relabel, show, touches
+from notebook_durable.ipython.tracebacks import Display, relabel, show, touches, up_to_await
 from notebook_durable.signals import SigintGuard
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Cell:
     def _show_error(self, error: BaseException) -> None:
         if isinstance(error, asyncio.CancelledError) and self.guard.stopped:
             # Stop reaches a waiting cell as a cancellation. To the user, and to a reply, it is what Stop always is.
-            self._stop = KeyboardInterrupt().with_traceback(error.__traceback__)
+            self._stop = KeyboardInterrupt().with_traceback(up_to_await(error.__traceback__))
             error = self._stop
         if isinstance(error, KeyboardInterrupt) and isinstance(error.__cause__, asyncio.CancelledError):
             error.__cause__ = None  # how Stop got here is of no interest

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-__all__ = ["Display", "hide_own_frames", "relabel", "show", "touches"]
+__all__ = ["Display", "hide_own_frames", "relabel", "show", "touches", "up_to_await"]
 
 _HERE = str(Path(__file__).parent.parent) + os.sep
 #: Set to see everything, such as for a bug of ours.
@@ -54,6 +54,18 @@ def _without_own(tb: TracebackType | None) -> TracebackType | None:
     if last is not None:
         last.tb_next = None
     return head
+
+
+def up_to_await(tb: TracebackType | None) -> TracebackType | None:
+    """Cut asyncio's frames off the end: a cell that waited was stopped at its ``await``."""
+    last, current = None, tb
+    while current is not None:
+        if not _is_plumbing(current):
+            last = current
+        current = current.tb_next
+    if last is not None:
+        last.tb_next = None
+    return tb
 
 
 def _is_own(tb: TracebackType) -> bool:

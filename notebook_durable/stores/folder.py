@@ -157,7 +157,7 @@ def prepare(folder: Path) -> None:
         if DATABASE in names:
             return
         _check_content(folder, names)
-        if ".gitignore" not in names:
+        if ".gitignore" not in names or not (folder / ".gitignore").stat().st_size:  # empty: the disk was full then
             (folder / ".gitignore").write_text("*\n", encoding="utf-8")
         (folder / LOCKS).mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
@@ -173,8 +173,10 @@ def _check_content(folder: Path, names: set[str]) -> None:
         )
     # A .gitignore of "*" in somebody's project folder would hide the project from git.
     foreign = sorted(name for name in names if name not in _OURS and not name.startswith(f"{DATABASE}."))
-    if foreign or (".gitignore" in names and (folder / ".gitignore").read_text(errors="replace").strip() != "*"):
+    if not foreign and ".gitignore" in names:
+        foreign = [] if (folder / ".gitignore").read_text(errors="replace").strip() in ("", "*") else [".gitignore"]
+    if foreign:
         raise JournalFormatError(
-            f"{folder} is not a journal: it holds other files ({', '.join(foreign[:3] or ['.gitignore'])}). It was not "
+            f"{folder} is not a journal: it holds other files ({', '.join(foreign[:3])}). It was not "
             f"touched; name a folder of its own, such as {folder / '.durable'}."
         )

@@ -47,6 +47,7 @@ _GET = f"""
 _GET_ATTEMPTS = f"""
     SELECT {rows.ATTEMPT_COLUMNS} FROM attempts WHERE run_id = ? AND seq = ? ORDER BY budget, number
 """  # noqa: S608
+_DROP = "DELETE FROM entries WHERE place = ?"
 _GET_DETACHED = f"SELECT seq, {_NAMES} FROM detached WHERE run_id = ? ORDER BY id"  # noqa: S608
 
 #: How often, and how many seconds apart, a claim tries to lock: somebody who only looks (``RunLocks.is_held``) holds
@@ -92,8 +93,10 @@ class SqliteStore:
         self._network = kind
         self._locks = RunLocks(self._folder)
         self._claims: dict[tuple[int, int], Claim] = {}
-        self._marks: dict[int, bytes] = {}
+        self._marks: dict[int, tuple[RunId, bytes]] = {}
         self._leases: dict[tuple[int, int], lease.Lease] = {}
+        #: What ``begin`` wrote since the last commit that waited, by place.
+        self._unsynced: dict[object, tuple[object, ...]] = {}
         self._closed = False
         self._open()
 
@@ -159,12 +162,8 @@ class SqliteStore:
             self._check_usable()
             if wait:
                 db.check_present()
-            try:
-                # One statement in autocommit mode is one transaction.
-                done = (db.full if wait else db.quick).execute(_PUT, values).rowcount
-            except DRIVER_ERRORS as error:
-                raise translate(error, self._file) from error
-            if done != 1:
+            done = self._put(values, wait=wait)
+            if not done:
                 raise self._taken_over(claim, entry.name)
 
     def record(self, claim: Claim, entry: Entry, attempt: Attempt | None = None) -> None:
@@ -175,10 +174,7 @@ class SqliteStore:
             self._check_usable()
             db.check_present()
             if attempt is None:
-                try:
-                    done = db.full.execute(_PUT, values).rowcount == 1
-                except DRIVER_ERRORS as error:
-                    raise translate(error, self._file) from error
+                done = self._put(values, wait=True)
             else:
                 failed = rows.attempt_row(attempt, self._identity("attempts", claim.id, claim.run), self._signer)
                 with self._transaction() as connection:
@@ -285,6 +281,27 @@ class SqliteStore:
 
     # -- parts
 
+    def _put(self, values: tuple[object, ...], *, wait: bool) -> bool:
+        """Write one entry; return False if its claim is no longer the last one."""
+        if not wait:
+            self._unsynced[values[0]] = values
+        elif self._unsynced and self._is_unsynced(values):
+            # SQLite leaves a page alone that wouldn't change, and then waits for no disk either.
+            with self._transaction() as connection:
+                connection.execute(_DROP, values[:1])
+                return connection.execute(_PUT, values).rowcount == 1
+        try:
+            # One statement in autocommit mode is one transaction.
+            return (self._db.full if wait else self._db.quick).execute(_PUT, values).rowcount == 1
+        except DRIVER_ERRORS as error:
+            raise translate(error, self._file) from error
+
+    def _is_unsynced(self, values: tuple[object, ...]) -> bool:
+        """Tell whether exactly this was written and not waited for. A commit that waits has all before it on disk."""
+        same = self._unsynced.get(values[0]) == values
+        self._unsynced.clear()
+        return same
+
     def _values(self, claim: Claim, entry: Entry) -> tuple[object, ...]:
         try:
             values = rows.entry_row(entry, self._identity("entries", claim.id, claim.run), self._signer)
@@ -296,9 +313,9 @@ class SqliteStore:
         if table != "entries":
             return rows.identity(table, self._db.meta.journal_id, run_id, run)
         known = self._marks.get(run_id)
-        if known is None:
-            known = self._marks[run_id] = rows.identity(table, self._db.meta.journal_id, run_id, run)
-        return known
+        if known is None or (known[0] is not run and known[0] != run):
+            known = self._marks[run_id] = run, rows.identity(table, self._db.meta.journal_id, run_id, run)
+        return known[1]
 
     def _entries(self, run_id: int, run: RunId) -> list[Entry]:
         first = rows.place(run_id, 0)

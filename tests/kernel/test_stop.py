@@ -67,7 +67,8 @@ CASES = {
         "await asyncio.gather(ctx.run('s', async_step), return_exceptions=True); await other()"
     ),
     "task group": (
-        "async with asyncio.TaskGroup() as g:\n    g.create_task(ctx.run('s', other)); g.create_task(ctx.run('t', async_step))"
+        "async with asyncio.TaskGroup() as g:\n"
+        "    g.create_task(ctx.run('s', other)); g.create_task(ctx.run('t', async_step))"
     ),
 }
 
@@ -118,7 +119,10 @@ def count(connection):
 def test_on_stop_reaches_into_c(live, name, form):
     """A long sqlite3 query doesn't heed signals; on_stop=connection.interrupt ends it, once, and it is Stop."""
     live.run(LONG_QUERY + "block = True\nconnection = sqlite3.connect(':memory:')\ncalls = []")
-    live.run("def interrupt():\n    calls.append(threading.current_thread() is threading.main_thread())\n    connection.interrupt()")
+    live.run(
+        "def interrupt():\n"
+        "    calls.append(threading.current_thread() is threading.main_thread())\n    connection.interrupt()"
+    )
     cell = f"%%durable {name}\n{form}('query', count, connection, on_stop=interrupt)"
     ran = live.run(cell, stop_when=lambda ran: len(ran.panels) > 1)  # the second: it has been at it for half a second
     assert (ran.status, ran.reply["ename"]) == ("error", "KeyboardInterrupt"), ran.traceback
@@ -155,7 +159,8 @@ def test_code_that_survives_stop(live, name):
     """A cell that catches the KeyboardInterrupt goes on, and its next steps work."""
     live.run("block = True")
     ran = live.run(
-        f"%%durable {name}\ntry:\n    ctx.run('s', sync_step)\nexcept KeyboardInterrupt:\n    pass\nctx.run('t', int, '4')",
+        f"%%durable {name}\ntry:\n    ctx.run('s', sync_step)\nexcept KeyboardInterrupt:\n    pass\n"
+        "ctx.run('t', int, '4')",
         stop_when=begun,
     )
     assert ran.result == "4", ran.traceback
