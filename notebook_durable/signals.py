@@ -76,9 +76,15 @@ class SigintGuard:
         Raises:
             KeyboardInterrupt: for a Stop that was held back until now.
         """
-        if not self._installed or threading.current_thread() is not threading.main_thread():
+        if not self._installed:
             return
-        self._depth += 1
+        self._depth += 1  # first: a Stop in a function that is called from here must not keep the handler in place
+        if threading.current_thread() is threading.main_thread():
+            self._uninstall()
+        self._depth -= 1
+        self._deliver_pending()
+
+    def _uninstall(self) -> None:
         self._installed -= 1
         if not self._installed:
             if self._watcher is not None:
@@ -86,8 +92,6 @@ class SigintGuard:
                 self._watcher = None
             self._cancels.clear()
             _installed.remove(self)
-        self._depth -= 1
-        self._deliver_pending()
 
     @property
     def stopped(self) -> bool:
