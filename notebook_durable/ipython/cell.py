@@ -36,6 +36,7 @@ class Cell:
         self._output: LiveOutput | None = None
         self._timer: Timer | None = None
         self._stop: KeyboardInterrupt | None = None
+        self._extra: BaseException | None = None
         self._first = ("", 0, "")
 
     def begin(self, open_it: Callable[[Cell], Session], *, timed: bool) -> Any:
@@ -49,7 +50,8 @@ class Cell:
         self.guard.install()
         if timed:
             self._timer = Timer()
-        self._session = open_it(self)
+        with self.guard.shield():  # a run that was claimed must be known here, to be given back
+            self._session = open_it(self)
         return self._session.context
 
     def label(self, filename: str, line: int, text: str) -> None:
@@ -89,44 +91,44 @@ class Cell:
         Args:
             result: IPython's ExecutionResult; None if the cell was abandoned.
         """
+        stops = self.guard.stops
         try:
-            extra = self._close(result)
-        finally:
-            late = self._uninstall()
+            extra = self._leave(result)
+        except KeyboardInterrupt:
+            extra = self._leave(result)  # pressed just as the end began, or held back until it was written
+        try:
+            self.guard.uninstall()
+        except KeyboardInterrupt:
+            pass  # counted below
+        if self._timer is not None:
+            self._timer.report()
+        self._tell(result, extra, late=self.guard.stops > stops)
+
+    def _leave(self, result: Any) -> BaseException | None:
+        """Close, show the end, take our display away. All of it can be done twice."""
+        with self.guard.shield():
+            error = _error_of(result)
+            if self._stop is not None and isinstance(error, asyncio.CancelledError):
+                result.error_in_exec = error = self._stop
+            if self._session is not None:
+                extra = self._session.close(error)
+                self._extra = self._extra or extra
             if self._output is not None:
                 self._output.finish()
             self._display.remove()
-        if self._timer is not None:
-            self._timer.report()
-        self._tell(result, extra, late)
+        return self._extra
 
-    def _close(self, result: Any) -> BaseException | None:
-        error = _error_of(result)
-        if self._stop is not None and isinstance(error, asyncio.CancelledError):
-            result.error_in_exec = error = self._stop
-        if self._session is None:
-            return None
-        return self._session.close(error)
-
-    def _uninstall(self) -> KeyboardInterrupt | None:
-        try:
-            self.guard.uninstall()
-        except KeyboardInterrupt as stop:
-            return stop.with_traceback(None)  # pressed while the end was written
-        return None
-
-    def _tell(self, result: Any, extra: BaseException | None, late: KeyboardInterrupt | None) -> None:
-        if extra is None and late is None:
-            return
+    def _tell(self, result: Any, extra: BaseException | None, *, late: bool) -> None:
+        """Show what the cell itself did not raise, and have the reply say so."""
         if _error_of(result) is not None:
             if extra is not None:
                 print(f"{type(extra).__name__}: {extra}", file=sys.stderr)  # noqa: T201  beside the error that is shown
             return
-        error = extra if extra is not None else late
-        assert error is not None  # noqa: S101  one of them is there
-        show(self._shell, error)
-        result.error_in_exec = error
-        self._shell.last_execution_succeeded = False
+        error = extra if extra is not None else KeyboardInterrupt() if late else None
+        if error is not None:
+            show(self._shell, error)
+            result.error_in_exec = error
+            self._shell.last_execution_succeeded = False
 
 
 def _error_of(result: Any) -> BaseException | None:
