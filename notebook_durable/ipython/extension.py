@@ -110,7 +110,8 @@ class Extension:
             raise UsageError("%%durable works in a cell. In plain Python type: with durable('NAME') as ctx: ...")
         frame = sys._getframe(1)  # noqa: SLF001  the cell's own
         expanded = shell.var_expand(line, depth=1)
-        asynchronous = not stacked and self._is_async(bracket)
+        waits = not stacked and self._uses_await(bracket)
+        asynchronous = waits and _in_task()
         cell = Cell(shell, asynchronous=asynchronous)
         bracket.at_end.append(cell.end)
         raw = next((text.strip() for text in bracket.info.raw_cell.splitlines() if "%%durable" in text), "%%durable")
@@ -120,6 +121,8 @@ class Extension:
 
         def open_it(cell: Cell) -> Any:
             check_stacked(stacked)
+            if waits and not asynchronous:
+                raise ConfigurationError("`await` in a durable cell needs asyncio. Type: %autoawait asyncio")
             return self._open(expanded, bracket, cell, asynchronous=asynchronous)
 
         return cell.begin(open_it, timed=timed)
@@ -145,18 +148,13 @@ class Extension:
         cell.watch(output)
         return session
 
-    def _is_async(self, bracket: Bracket) -> bool:
+    def _uses_await(self, bracket: Bracket) -> bool:
         """Tell whether IPython runs this cell on the event loop: by its own rule, so that the two never disagree."""
         shell, info = self.shell, bracket.info
         transformed = getattr(info, "transformed_cell", None)
         if transformed is None:
             transformed = shell.transform_cell(info.raw_cell)
-        if not shell.should_run_async(info.raw_cell, transformed_cell=transformed):
-            return False
-        try:
-            return asyncio.current_task() is not None
-        except RuntimeError:
-            return False
+        return bool(shell.should_run_async(info.raw_cell, transformed_cell=transformed))
 
     def run_through_magic(self, line: str, body: str) -> None:
         """Run a cell that reached the registered magic: a script made by nbconvert, another magic's body.
@@ -194,6 +192,13 @@ def _cell_id(bracket: Bracket) -> str | None:
             return None
         current = outer
     return None
+
+
+def _in_task() -> bool:
+    try:
+        return asyncio.current_task() is not None
+    except RuntimeError:
+        return False
 
 
 def _loop_is_running() -> bool:
