@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -29,10 +30,20 @@ def live(python: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live
 @pytest.fixture
 def start_kernel(python: str, tmp_path: Path) -> Iterator[Callable[..., LiveKernel]]:
     """Start kernels of one test, all in the same folder."""
+    yield from _starter(python, tmp_path)
+
+
+@pytest.fixture
+def start_this_kernel(tmp_path: Path) -> Iterator[Callable[..., LiveKernel]]:
+    """The same with this Python's kernel only, for what can't depend on the kernel's version."""
+    yield from _starter(sys.executable, tmp_path)
+
+
+def _starter(python: str, folder: Path) -> Iterator[Callable[..., LiveKernel]]:
     kernels: list[LiveKernel] = []
 
     def start(**env: str) -> LiveKernel:
-        kernels.append(LiveKernel(python, tmp_path, **env))
+        kernels.append(LiveKernel(python, folder, **env))
         return kernels[-1]
 
     yield start

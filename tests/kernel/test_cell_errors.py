@@ -100,9 +100,9 @@ def test_errors_that_we_raise_end_at_the_users_line(live, name):
     assert_none_of_ours(ran.traceback)
 
 
-def test_everything_can_be_seen(start_kernel, name):
+def test_everything_can_be_seen(start_this_kernel, name):
     """NOTEBOOK_DURABLE_FULL_TRACEBACK shows our frames, for a bug of ours."""
-    kernel = start_kernel(NOTEBOOK_DURABLE_FULL_TRACEBACK="1")
+    kernel = start_this_kernel(NOTEBOOK_DURABLE_FULL_TRACEBACK="1")
     kernel.run("%load_ext notebook_durable")
     assert "notebook_durable/engine" in kernel.run(FAILING.format(name=name)).traceback
 

@@ -75,10 +75,10 @@ def test_reset_keeps_it_working(start_kernel):
     assert kernel.run("%%durable a\nctx.run('s', int, '4')").result == "4"
 
 
-def test_restarted_kernels_replay(start_kernel):
+def test_restarted_kernels_replay(start_this_kernel):
     """A new kernel in the same folder gives the recorded values back."""
     for expected in ("first", "first"):
-        kernel = start_kernel()
+        kernel = start_this_kernel()
         kernel.run("%load_ext notebook_durable")
         kernel.run(f"mark = '{expected}' if 'again' not in globals() else 'second'")
         assert kernel.run("%%durable a\nctx.run('s', lambda: mark)").result == "'first'"
@@ -198,9 +198,9 @@ def test_bad_lines(live, name, line, said):
     assert said in live.run(f"%durable {line}").error
 
 
-def test_no_journal_yet(start_kernel):
+def test_no_journal_yet(start_this_kernel):
     """Looking creates no journal."""
-    kernel = start_kernel()
+    kernel = start_this_kernel()
     kernel.run("%load_ext notebook_durable")
     assert "there is no journal at" in kernel.run("%durable").error
     assert not (kernel.folder / ".durable").exists()
@@ -223,10 +223,10 @@ ctx.run("charge #1", charge, at_most_once=True)"""
         ("--retry", "1", "xx"),
     ],
 )
-def test_outcome(start_kernel, answer, value, charged, tmp_path):
+def test_outcome(start_this_kernel, answer, value, charged, tmp_path):
     """What the error says to type settles a step that was open when its kernel died."""
     cell = AT_MOST_ONCE.replace("pay me", '"pay me"')
-    first = start_kernel()
+    first = start_this_kernel()
     first.run("%load_ext notebook_durable\nimport time; block = 1")
     first.client.execute(cell)
     deadline = time.monotonic() + 60
@@ -234,7 +234,7 @@ def test_outcome(start_kernel, answer, value, charged, tmp_path):
         assert time.monotonic() < deadline, "the step never began"
         time.sleep(0.01)  # polls another process; nothing is timed
     first.kill()
-    second = start_kernel()
+    second = start_this_kernel()
     second.run("%load_ext notebook_durable\nimport time; block = 0")
     ran = second.run(cell)
     assert ran.error.startswith("OutcomeUnknownError")

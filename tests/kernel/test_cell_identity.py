@@ -80,22 +80,22 @@ def test_the_store_is_said_and_never_moves(start_kernel, tmp_path):
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
-def test_the_store_is_beside_the_notebook(start_kernel, tmp_path):
+def test_the_store_is_beside_the_notebook(start_this_kernel, tmp_path):
     """Where JupyterLab says where the notebook is, the journal is there; the run remembers the notebook."""
     (tmp_path / "books").mkdir()
     notebook = tmp_path / "books" / "a.ipynb"
-    kernel = start_kernel(JPY_SESSION_NAME=str(notebook))
+    kernel = start_this_kernel(JPY_SESSION_NAME=str(notebook))
     assert f"journal in {tmp_path}/books/.durable" in kernel.run("%load_ext notebook_durable").stream()
     kernel.run("%%durable mine\n1")
     assert str(notebook) in runs(kernel)
 
 
-def test_a_duplicated_notebook_is_told(start_kernel, tmp_path):
+def test_a_duplicated_notebook_is_told(start_this_kernel, tmp_path):
     """Another notebook with the same name for a run gets an error with three ways out, and each of them works."""
-    first = start_kernel(JPY_SESSION_NAME=str(tmp_path / "a.ipynb"))
+    first = start_this_kernel(JPY_SESSION_NAME=str(tmp_path / "a.ipynb"))
     first.run("%load_ext notebook_durable")
     first.run("%%durable mine\nctx.run('s', int)")
-    second = start_kernel(JPY_SESSION_NAME=str(tmp_path / "b.ipynb"))
+    second = start_this_kernel(JPY_SESSION_NAME=str(tmp_path / "b.ipynb"))
     second.run("%load_ext notebook_durable")
     ran = second.run("%%durable mine\n1")
     assert ran.error.startswith("NotebookMismatchError")
@@ -110,9 +110,9 @@ def test_a_duplicated_notebook_is_told(start_kernel, tmp_path):
         assert kernel.run("%%durable mine\n3").result == "3"
 
 
-def test_a_run_held_by_another_kernel(start_kernel, tmp_path):
+def test_a_run_held_by_another_kernel(start_this_kernel, tmp_path):
     """A second kernel gets an error that names the owner; when that is dead, it goes on."""
-    first, second = start_kernel(), start_kernel()
+    first, second = start_this_kernel(), start_this_kernel()
     for kernel in (first, second):
         kernel.run("%load_ext notebook_durable\nimport time, os")
     holder = first.value("os.getpid()")
@@ -125,9 +125,9 @@ def test_a_run_held_by_another_kernel(start_kernel, tmp_path):
     assert second.run("%%durable held\n1").result == "1"
 
 
-def test_settings_in_the_environment(start_kernel, tmp_path):
+def test_settings_in_the_environment(start_this_kernel, tmp_path):
     """NOTEBOOK_DURABLE_STORE, _KEY_FILE and _MAX_ATTEMPTS are used."""
-    kernel = start_kernel(
+    kernel = start_this_kernel(
         NOTEBOOK_DURABLE_STORE=str(tmp_path / "mine"),
         NOTEBOOK_DURABLE_KEY_FILE=str(tmp_path / "my.key"),
         NOTEBOOK_DURABLE_MAX_ATTEMPTS="2",
@@ -139,9 +139,9 @@ def test_settings_in_the_environment(start_kernel, tmp_path):
     assert not (tmp_path / ".durable").exists()
 
 
-def test_a_bad_environment(start_kernel):
+def test_a_bad_environment(start_this_kernel):
     """A setting that can't be used is an error when the extension is loaded, and nothing is added then."""
-    kernel = start_kernel(NOTEBOOK_DURABLE_MAX_ATTEMPTS="many")
+    kernel = start_this_kernel(NOTEBOOK_DURABLE_MAX_ATTEMPTS="many")
     ran = kernel.run("%load_ext notebook_durable")
     assert "NOTEBOOK_DURABLE_MAX_ATTEMPTS must be a whole number, not 'many'" in ran.error
     assert "not found" in kernel.run("%%durable x\n1").stream("stderr")

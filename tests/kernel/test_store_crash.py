@@ -126,7 +126,9 @@ def test_acknowledged_writes_survive(place: Path, opened: Any) -> None:
             for _ in range(randomness.randrange(20_000)):
                 pass
             os.kill(child.pid, signal.SIGKILL)
-            told += child.communicate()[0].decode().split("\n")
+            # Not communicate(): it forgets what readline has buffered.
+            assert child.stdout is not None
+            told += child.stdout.read().decode().split("\n")
         acknowledged |= {int(text.split()[1]) for text in told if text.startswith("recorded ")}
         started |= {int(text.split()[1]) for text in told if text.startswith("begun ")}
         store = opened()
