@@ -13,6 +13,7 @@ from notebook_durable._version import __version__
 if TYPE_CHECKING:
     from notebook_durable.api import durable
     from notebook_durable.engine.context import AsyncContext, Context
+    from notebook_durable.engine.files import file
     from notebook_durable.engine.options import RunOptions
     from notebook_durable.errors import DurableError, OutcomeUnknownError, RetryableError, TerminalError
     from notebook_durable.retry import RetryPolicy
@@ -29,6 +30,7 @@ __all__ = [
     "TerminalError",
     "__version__",
     "durable",
+    "file",
     "journal",
     "load_ipython_extension",
     "unload_ipython_extension",
@@ -44,6 +46,7 @@ _HOMES = {
     "RunOptions": "engine.options",
     "TerminalError": "errors",
     "durable": "api",
+    "file": "engine.files",
     "journal": "view",
 }
 

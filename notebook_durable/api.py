@@ -105,8 +105,8 @@ class Durable:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         extra = self._close(error)
-        if extra is not None and error is None:
-            raise extra
+        if extra is not None and extra is not error:
+            raise extra from error
 
     async def __aenter__(self) -> AsyncContext:
         context = self._open(asynchronous=True).context
@@ -151,7 +151,7 @@ class Durable:
         session, guard = self._opened
         self._opened = None
         try:
-            return session.close(error)
+            return _end(session, error)
         finally:
             guard.uninstall()
 
@@ -189,3 +189,14 @@ class Durable:
                 return fn(ctx, *args, **kwargs)
 
         return run  # type: ignore[return-value]
+
+
+def _end(session: Session, error: BaseException | None) -> BaseException | None:
+    """Roll back if there is something to, and end the execution; return what is to be raised in place of ``error``."""
+    try:
+        left = session.roll_back(error)
+    except BaseException as stop:  # Stop, while something was undone
+        session.close(stop)
+        raise
+    extra = session.close(left)
+    return left if left is not error else extra if error is None else None

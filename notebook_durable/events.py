@@ -62,9 +62,14 @@ class StepStarted(Event):
 
 @dataclass(frozen=True, slots=True)
 class StepReplayed(Event):
-    """A recorded result was handed back. ``entry.spent`` is what that saved, in seconds."""
+    """A recorded result was handed back. ``entry.spent`` is what that saved, in seconds.
+
+    Attributes:
+        note: what is to be known about it, such as a library that has another version now; mostly "".
+    """
 
     entry: Entry
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ __all__ = [
     "Claim",
     "Entry",
     "EntryStatus",
+    "ExecutionInfo",
     "Failure",
     "Outcome",
     "Owner",
@@ -42,6 +43,8 @@ class EntryStatus(StrEnum):
     INTERRUPTED = "interrupted"  #: Stop; goes on at the next execution
     CANCELLED = "cancelled"  #: cancelled by the cell itself (a timeout, a TaskGroup), which the cell survived
     UNSTORABLE = "unstorable"  #: finished, but the value can't be written; runs again after a restart
+    IMPURE = "impure"  #: finished, but it changed its input, which a replay would not; runs again next time
+    SUPERSEDED = "superseded"  #: has a value that replays no more (too old, rewound ...); kept as history
 
 
 class Failure(StrEnum):
@@ -132,9 +135,9 @@ class StepCode(NamedTuple):
     """What a step computes from, as far as it is known.
 
     Attributes:
-        source: source text of the step's function; "" if there is none, :data:`SAME_SOURCE` if it is that of the
-            occurrence before.
-        inputs: digest of its inputs (may be "").
+        source: in entries without a fingerprint: source text of the step's function; :data:`SAME_SOURCE` if it is that
+            of the occurrence before.
+        inputs: the parts of the fingerprint, see ``parts.Parts`` (may be "").
         fingerprint: digest of code and inputs together (may be "").
         version: of the fingerprint's definition; 0: not fingerprinted.
     """
@@ -279,8 +282,9 @@ class RunInfo:
         archived: True if a later run of the same workflow and key has replaced it.
         owner: who executes it now, None if nobody does.
         executions: how many there were.
-        steps, finished: entries in all, and those that succeeded.
+        steps, finished: what it stands at, and how much of that succeeded.
         size: bytes of its values.
+        entries: steps, with those that are history.
     """
 
     id: int
@@ -296,3 +300,22 @@ class RunInfo:
     steps: int
     finished: int
     size: int
+    entries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionInfo:
+    """One pass of the cell over a run, as it is listed.
+
+    Attributes:
+        number: from 1.
+        started_at, ended_at: seconds since the epoch; the latter None if it runs, or its kernel died.
+        used: the entries (by ``seq``) that its steps were, in the order of their calls, replayed ones too; None if the
+            execution didn't come to write that down.
+    """
+
+    number: int
+    started_at: float
+    ended_at: float | None
+    outcome: Outcome
+    used: tuple[int, ...] | None = None

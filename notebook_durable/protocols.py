@@ -11,16 +11,17 @@ from notebook_durable.model import (
     Attempt,
     Claim,
     Entry,
+    ExecutionInfo,
     Outcome,
     Owner,
     Payload,
     RunId,
     RunInfo,
     RunStatus,
-    StepCode,
 )
+from notebook_durable.parts import Parts
 
-__all__ = ["Clock", "Codec", "Describer", "Executor", "Guard", "Observer", "Serializer", "Store"]
+__all__ = ["Clock", "Codec", "Describer", "Description", "Executor", "Guard", "Observer", "Serializer", "Store"]
 
 
 @runtime_checkable
@@ -126,10 +127,26 @@ class Store(Protocol):
             JournalUnwritableError: full disk and the like; the journal is as it was.
         """
 
+    def keep(self, claim: Claim, texts: Mapping[str, str]) -> None:
+        """Write texts that entries name by their id (``parts.text_id``), unless they are there already.
+
+        They survive the death of the process when this returns, and are on disk with the next ``record``.
+        """
+
     def end(
-        self, claim: Claim, outcome: Outcome, status: RunStatus, changes: Sequence[Entry] = (), *, now: float
+        self,
+        claim: Claim,
+        outcome: Outcome,
+        status: RunStatus,
+        changes: Sequence[Entry] = (),
+        *,
+        now: float,
+        used: Sequence[int] | None = None,
     ) -> None:
-        """End the execution, with the last changes to entries, in one transaction. On disk when this returns."""
+        """End the execution, with the last changes to entries, in one transaction. On disk when this returns.
+
+        ``used`` is written down as ``ExecutionInfo.used``.
+        """
 
     def release(self, claim: Claim) -> None:
         """Give the run back. Never raises; releasing twice does nothing."""
@@ -142,12 +159,28 @@ class Store(Protocol):
     def read(self, run_id: int) -> Sequence[Entry]:
         """Return the entries of any run, as ``entries`` does. Needs no claim and takes no lock."""
 
+    def executions(self, run_id: int) -> Sequence[ExecutionInfo]:
+        """List the executions of a run, oldest first. Needs no claim and takes no lock."""
+
+    def texts(self, ids: Collection[str]) -> Mapping[str, str]:
+        """Return the texts of these ids, as far as they are there and are what their id says."""
+
     def amend(self, run_id: int, entries: Sequence[Entry]) -> None:
         """Replace entries from outside an execution, under the run's lock. On disk when this returns.
 
         Raises:
             RunBusyError, RunOpenError: if somebody executes the run.
         """
+
+    def forget(self, run_id: int, seqs: Collection[int] | None = None) -> int:
+        """Delete entries of a run for good, with their attempts; with None the whole run. Returns how many entries.
+
+        Raises:
+            RunBusyError, RunOpenError: if somebody executes the run.
+        """
+
+    def sweep(self) -> int:
+        """Delete texts that no entry names, and give free space back to the disk; returns the bytes won."""
 
     def set_notebook(self, workflow: str, notebook: str | None) -> int:
         """Make the runs of a workflow belong to ``notebook`` (None: to any), and return how many there are."""
@@ -169,10 +202,74 @@ class Executor(Protocol):
         """Close the loop that ``wait`` made, if any."""
 
 
+class Description(Protocol):
+    """What one call of a step computes from, as it was when it was described."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of code and inputs together; asking for it ends the time of ``mark``."""
+
+    @property
+    def libraries(self) -> str:
+        """The code's libraries with their versions."""
+
+    @property
+    def tracked(self) -> bool:
+        """False if an input has parts without content, so that equal fingerprints may mean different inputs."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Names of all its inputs, those that are left out too."""
+
+    def mark(self, name: str, value: bytes, short: str) -> None:
+        """Add an input."""
+
+    def things(self) -> Sequence[Any]:
+        """Return the parts of its inputs that have no content: what it may change, or see changed, unnoticed."""
+
+    def values(self) -> Sequence[Any]:
+        """Return its inputs themselves."""
+
+    def paths(self) -> Sequence[str]:
+        """Return its text and path inputs that look like the path of a file, or a URL."""
+
+    def unknown(self, names: Sequence[str]) -> Sequence[str]:
+        """Return those of the names that are no input of it."""
+
+    def input(self, name: str) -> Any:
+        """Return the input of this name as it is now; None if there is none."""
+
+    def changed(self) -> Sequence[str]:
+        """Return the names of inputs whose content is another now."""
+
+    def parts(self) -> Parts:
+        """Return its parts by name, secrets redacted."""
+
+    def texts(self) -> Mapping[str, str]:
+        """Return the texts that its parts name, by id, secrets redacted."""
+
+
 class Describer(Protocol):
     """Tells what a step computes from. Never raises."""
 
-    def describe(self, fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> StepCode: ...
+    @property
+    def version(self) -> int:
+        """Of the definition of its fingerprints: those of another one can't be compared with them."""
+
+    def describe(
+        self,
+        fn: Callable[..., Any],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        *,
+        ignore: Sequence[str] = (),
+        marks: Sequence[tuple[str, Any]] = (),
+        files: Sequence[str] = (),
+    ) -> Description:
+        """Describe a call; ``marks`` are further inputs by name, ``files`` paths whose content counts."""
+
+    def forget(self) -> None:
+        """Let go of the values that were seen: the execution has ended."""
 
 
 class Observer(Protocol):

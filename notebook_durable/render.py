@@ -8,23 +8,31 @@ from html import escape
 from typing import Any
 
 from notebook_durable.model import Entry, EntryStatus, RunInfo
+from notebook_durable.parts import parts_from
+from notebook_durable.redact import redact
 
 __all__ = [
     "STEP_COLUMNS",
     "duration",
+    "error_text",
     "first_line",
+    "html_table",
+    "printable",
+    "run_label",
     "runs_html",
     "runs_text",
     "size",
     "step_record",
     "steps_html",
     "steps_text",
+    "text_table",
+    "when",
 ]
 
 #: The columns of ``journal().to_frame()``.
 STEP_COLUMNS = (
     "workflow", "key", "run", "step", "occurrence", "status", "attempts", "started", "ended", "duration", "spent",
-    "serializer", "type", "size", "error", "note",
+    "serializer", "type", "size", "error", "note", "why", "execution", "current", "untracked", "fingerprint",
 )  # fmt: skip
 
 
@@ -66,16 +74,23 @@ def when(timestamp: float | None) -> str:
 
 
 def error_text(error: Mapping[str, Any] | None) -> str:
-    """Write an error record as "Type: first line"."""
+    """Write an error record as "Type: first line", passwords hidden."""
     if not error:
         return ""
-    message = first_line(str(error.get("message", "")))
+    message = first_line(redact(str(error.get("message", ""))))
     kind = str(error.get("type", "")).rpartition(".")[2]
     return f"{kind}: {message}" if message else kind
 
 
-def step_record(run: RunInfo, entry: Entry) -> dict[str, Any]:
-    """Show an entry as plain values, by column."""
+def step_record(run: RunInfo, entry: Entry, *, current: bool = True) -> dict[str, Any]:
+    """Show an entry as plain values, by column.
+
+    Args:
+        run: the run it belongs to.
+        entry: the entry.
+        current: it is what its run stands at, and no history.
+    """
+    parts = parts_from(entry.code.inputs)
     return dict(
         zip(
             STEP_COLUMNS,
@@ -83,6 +98,7 @@ def step_record(run: RunInfo, entry: Entry) -> dict[str, Any]:
                 run.run.workflow, run.run.key, run.number, entry.name, entry.occurrence, str(entry.status),
                 entry.attempts, entry.started_at or None, entry.ended_at, entry.duration, entry.spent,
                 entry.serializer, entry.value_type, len(entry.payload or b""), error_text(entry.error), note(entry),
+                redact(parts.why), entry.execution, current, ", ".join(parts.untracked), entry.code.fingerprint,
             ),
             strict=True,
         )
@@ -101,11 +117,18 @@ def note(entry: Entry) -> str:
 # --- tables -------------------------------------------------------------------------------
 
 _RUN_HEAD = ("run", "state", "steps", "executions", "size", "began", "notebook")
+#: A loop's 10,000 steps would be 10 MB of HTML in the notebook's file.
+_MOST_ROWS = 500
 _STEP_HEAD = ("#", "step", "state", "attempts", "took", "value", "size", "remark")
 
 
+def run_label(run: RunInfo) -> str:
+    """Name a run: "churn[monday] (run 2, archived)"."""
+    return str(run.run) + (f" (run {run.number}, archived)" if run.archived else "")
+
+
 def _run_cells(run: RunInfo) -> tuple[str, ...]:
-    name = str(run.run) + (f" (run {run.number}, archived)" if run.archived else "")
+    name = run_label(run)
     state = str(run.status).replace("_", " ")
     if run.owner is not None:
         state = f"running in process {run.owner.pid}"
@@ -116,11 +139,12 @@ def _run_cells(run: RunInfo) -> tuple[str, ...]:
     return name, state, steps, str(run.executions), size(run.size), when(run.created_at), notebook
 
 
-def _step_cells(entry: Entry) -> tuple[str, ...]:
-    remark = "; ".join(text for text in (error_text(entry.error), note(entry)) if text)
-    done = entry.status is EntryStatus.SUCCEEDED
+def _step_cells(number: int, entry: Entry) -> tuple[str, ...]:
+    why = redact(parts_from(entry.code.inputs).why)
+    remark = "; ".join(text for text in (error_text(entry.error), note(entry), why) if text)
+    done = entry.status in (EntryStatus.SUCCEEDED, EntryStatus.IMPURE)
     return (
-        str(entry.seq + 1),
+        str(number),
         str(entry.key),
         str(entry.status),
         str(entry.attempts),
@@ -131,45 +155,57 @@ def _step_cells(entry: Entry) -> tuple[str, ...]:
     )
 
 
+def _all_step_cells(entries: Sequence[Entry]) -> Iterable[tuple[str, ...]]:
+    return (_step_cells(number, entry) for number, entry in enumerate(entries, 1))
+
+
 def runs_text(runs: Sequence[RunInfo], location: str) -> str:
     if not runs:
         return f"No runs yet in {location}"
-    return f"Runs in {location}\n{_text_table(_RUN_HEAD, map(_run_cells, runs))}"
+    return f"Runs in {location}\n{text_table(_RUN_HEAD, map(_run_cells, runs))}"
 
 
 def runs_html(runs: Sequence[RunInfo], location: str) -> str:
     if not runs:
         return f"<p>No runs yet in <code>{escape(location)}</code></p>"
-    return _html_table(_RUN_HEAD, map(_run_cells, runs), f"Runs in {location}")
+    return html_table(_RUN_HEAD, map(_run_cells, runs), f"Runs in {location}")
 
 
 def steps_text(run: RunInfo, entries: Sequence[Entry]) -> str:
-    return f"{_title(run)}\n{_text_table(_STEP_HEAD, map(_step_cells, entries))}"
+    return f"{_title(run, entries)}\n{text_table(_STEP_HEAD, _all_step_cells(entries))}"
 
 
 def steps_html(run: RunInfo, entries: Sequence[Entry]) -> str:
-    return _html_table(_STEP_HEAD, map(_step_cells, entries), _title(run))
+    page = html_table(_STEP_HEAD, _all_step_cells(entries[:_MOST_ROWS]), _title(run, entries))
+    left = len(entries) - _MOST_ROWS
+    return page if left <= 0 else f"{page}<p>… and {left} more: journal().to_frame() has them all</p>"
 
 
-def _title(run: RunInfo) -> str:
+def _title(run: RunInfo, entries: Sequence[Entry]) -> str:
     cells = _run_cells(run)
+    finished = sum(entry.status is EntryStatus.SUCCEEDED for entry in entries)
+    steps = str(len(entries)) if finished == len(entries) else f"{finished} of {len(entries)}"
     count = "1 execution" if run.executions == 1 else f"{run.executions} executions"
-    return f"{cells[0]}: {cells[1]}, {cells[2]} steps, {count}, began {cells[5]}"
+    older = run.entries - len(entries)
+    history = f", {older} older {'entry' if older == 1 else 'entries'}" if older > 0 else ""
+    return f"{cells[0]}: {cells[1]}, {steps} steps{history}, {count}, began {cells[5]}"
 
 
-def _text_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    table = [tuple(head), *(tuple(_printable(cell) for cell in row) for row in rows)]
+def text_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Lay rows out as text; columns without content are left out."""
+    table = [tuple(head), *(tuple(printable(cell) for cell in row) for row in rows)]
     used = [i for i in range(len(head)) if any(row[i] for row in table[1:])]
     widths = {i: max(len(row[i]) for row in table) for i in used}
     return "\n".join("  ".join(row[i].ljust(widths[i]) for i in used).rstrip() for row in table)
 
 
-def _printable(text: str) -> str:
-    # A terminal obeys escape sequences: those in names and errors are shown instead.
+def printable(text: str) -> str:
+    """Show control characters: a terminal would obey the escape sequences in a name or an error."""
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
-def _html_table(head: Sequence[str], rows: Iterable[Sequence[str]], title: str) -> str:
+def html_table(head: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> str:
+    """Lay rows out as an HTML table, every cell escaped."""
     table = [tuple(row) for row in rows]
     used = [i for i in range(len(head)) if any(row[i] for row in table)]
     cell = "text-align:left;padding:2px 12px 2px 0;vertical-align:top;font-variant-numeric:tabular-nums"
@@ -177,4 +213,5 @@ def _html_table(head: Sequence[str], rows: Iterable[Sequence[str]], title: str) 
     body = "".join(
         "<tr>" + "".join(f'<td style="{cell}">{escape(row[i])}</td>' for i in used) + "</tr>" for row in table
     )
-    return f"<p>{escape(title)}</p><table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"
+    above = f"<p>{escape(title)}</p>" if title else ""
+    return f"{above}<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"

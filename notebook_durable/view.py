@@ -1,4 +1,7 @@
-"""Looking at the journal from outside, and answering it. Nothing here runs a step or unpickles a value."""
+"""Looking at the journal from outside, and answering it. Nothing here runs a step.
+
+Only ``load`` and ``diff`` unpickle values, of entries that are authentic.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from notebook_durable.errors import ConfigurationError, UntrustedJournalError
-from notebook_durable.model import Entry, EntryStatus, RunId, RunInfo
+from notebook_durable.history.log import read_log
+from notebook_durable.history.methods import HistoryMethods
+from notebook_durable.model import Entry, EntryStatus, RunInfo
 from notebook_durable.protocols import Store
 from notebook_durable.render import STEP_COLUMNS, runs_html, runs_text, step_record, steps_html, steps_text
 from notebook_durable.serializers.codec import DefaultCodec
@@ -37,7 +42,7 @@ def journal(store: str | os.PathLike[str] | Store | None = None) -> JournalView:
     return JournalView(Settings.resolve(store=store))
 
 
-class JournalView:
+class JournalView(HistoryMethods):
     """The runs of one store.
 
     Args:
@@ -54,7 +59,7 @@ class JournalView:
                 f"there is no journal at {folder}. Run a %%durable cell first, or name its folder: "
                 "journal(PATH) in Python, --store PATH in the shell."
             )
-        self._store = open_store(settings)
+        super().__init__(open_store(settings))
         self._owns_store = folder is not None
         if self._owns_store:
             # Nobody closes what `journal()` at the end of a cell has made.
@@ -62,49 +67,24 @@ class JournalView:
 
     # -- looking
 
-    def runs(self, workflow: str | None = None, *, archived: bool = False) -> Sequence[RunInfo]:
-        """List runs, newest first.
-
-        Args:
-            workflow: only those of this name.
-            archived: also those that a later run has replaced.
-        """
-        return self._store.runs(workflow, archived=archived)
-
-    def find(self, name: str, key: str | None = None) -> RunInfo:
-        """Return the newest run of a workflow.
-
-        Raises:
-            ConfigurationError: if there is none, or several keys and none was given; lists what there is.
-        """
-        found = [run for run in self.runs(name) if key is None or run.run.key == key]
-        if len(found) == 1:
-            return found[0]
-        if not found:
-            known = sorted({str(run.run) for run in self.runs()})
-            there = f"There are: {', '.join(known)}." if known else "There are none yet."
-            raise ConfigurationError(f"there is no run '{RunId(name, key or '')}' in {self._store.location}. {there}")
-        keys = ", ".join(repr(run.run.key) for run in found)
-        plain = [run for run in found if not run.run.key]
-        if plain:
-            return plain[0]
-        raise ConfigurationError(f"'{name}' has several runs, with the keys {keys}: say which with --key")
-
-    def show(self, name: str, key: str | None = None) -> StepsView:
-        """Return the steps of a run, to be displayed."""
-        run = self.find(name, key)
-        return StepsView(run, self._store.read(run.id))
+    def show(self, name: str, key: str | None = None, *, run: int | None = None) -> StepsView:
+        """Return the steps of a run as they stand, to be displayed."""
+        log = self._log(name, key, run)
+        entries = [step.entry._replace(occurrence=step.key.occurrence) for step in log.current]
+        return StepsView(log.info, entries)
 
     def to_frame(self, name: str | None = None, *, archived: bool = False) -> pd.DataFrame:
-        """Return the steps of all runs (or of one workflow's) as a pandas frame, one row per step.
+        """Return the entries of all runs (or of one workflow's) as a pandas frame, one row per entry.
 
-        Times are in seconds (``duration``: of the call that gave the value; ``spent``: with all attempts and waits),
+        ``current`` is False for those that are history in their run. Times are in seconds (``duration``: of the call
+        that gave the value; ``spent``: with all attempts and waits),
         ``started`` and ``ended`` are timestamps, ``size`` is in bytes.
         """
         import pandas as pd
 
+        logs = (read_log(self._store, run) for run in self.runs(name, archived=archived))
         rows = [
-            step_record(run, entry) for run in self.runs(name, archived=archived) for entry in self._store.read(run.id)
+            step_record(log.info, entry, current=entry.seq in log.current_seqs) for log in logs for entry in log.entries
         ]
         frame = pd.DataFrame(rows, columns=list(STEP_COLUMNS))
         for column in ("started", "ended"):

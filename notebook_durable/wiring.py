@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
@@ -11,8 +12,8 @@ from typing import Any
 
 from notebook_durable.engine.bus import LogObserver
 from notebook_durable.engine.clock import SystemClock
+from notebook_durable.engine.fingerprint.describe import Fingerprinter
 from notebook_durable.engine.session import Ports, Session
-from notebook_durable.engine.source import SourceDescriber
 from notebook_durable.errors import ConfigurationError
 from notebook_durable.executors.inline import InlineExecutor
 from notebook_durable.model import Owner, RunId
@@ -172,7 +173,7 @@ def open_session(
         store=store,
         codec=DefaultCodec(),
         executor=InlineExecutor(),
-        describer=SourceDescriber(),
+        describer=fingerprinter(),
         clock=SystemClock(),
         guard=SigintGuard() if guard is None else guard,
         observers=(LogObserver(),) if observers is None else tuple(observers),
@@ -196,6 +197,14 @@ def open_session(
         if owns:
             store.close()
         raise
+
+
+@functools.cache
+def fingerprinter() -> Fingerprinter:
+    """Return the one describer of this process: it remembers code."""
+    from blake3 import blake3
+
+    return Fingerprinter(blake3)
 
 
 def this_process() -> Owner:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from notebook_durable.engine.session import Ports, Session
-from notebook_durable.engine.source import SourceDescriber
 from notebook_durable.events import Event
 from notebook_durable.executors.inline import InlineExecutor
 from notebook_durable.model import Entry, Owner, RunId, RunInfo
@@ -22,9 +21,20 @@ from notebook_durable.serializers.codec import DefaultCodec
 from notebook_durable.signals import SigintGuard
 from notebook_durable.testing.clock import FakeClock
 from notebook_durable.testing.faults import CrashError, Reenter, ReplayingStore
-from notebook_durable.wiring import this_process
+from notebook_durable.wiring import fingerprinter, this_process
 
-__all__ = ["Events", "Lab", "other_kernel"]
+__all__ = ["Calls", "Events", "Lab", "Outside", "other_kernel"]
+
+
+class Outside:
+    """Stands for what is outside of the notebook: a thing without content, as a connection is."""
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError("what is outside has no content")
+
+
+class Calls(Outside, list[Any]):
+    """Counts calls that a step's function makes, and is no input of it."""
 
 
 class Events(list[Event]):
@@ -40,7 +50,7 @@ class Events(list[Event]):
         return [event for event in self if isinstance(event, kind)]
 
 
-class Lab:
+class Lab(Outside):
     """One journal, and as many executions of it as a test wants."""
 
     def __init__(self, make_store: Callable[[], Store], always_replay: bool) -> None:
@@ -64,7 +74,7 @@ class Lab:
             store=self.store if store is None else store,
             codec=DefaultCodec(),
             executor=InlineExecutor(),
-            describer=SourceDescriber(),
+            describer=fingerprinter(),
             clock=self.clock,
             guard=SigintGuard(),
             observers=(self.events,),
@@ -122,7 +132,17 @@ class Lab:
         if isinstance(error, CrashError):
             session.store.release(session.claim)  # the system does it
             return
-        extra = session.close(error)
+        try:
+            left = session.roll_back(error)
+        except CrashError:
+            session.store.release(session.claim)
+            raise
+        except BaseException as stop:
+            session.close(stop)
+            raise
+        extra = session.close(left)
+        if left is not error and left is not None:
+            raise left
         if extra is not None and error is None:
             raise extra
 

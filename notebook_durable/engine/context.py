@@ -57,6 +57,33 @@ class _BaseContext:
             self._session.codec.resolve(options.chosen_serializer)
         return StepSpec(name, fn, args, kwargs, policy_for(options, self._session.policy), options)
 
+    def on_rollback(self, fn: Callable[..., Any], /, *args: Any, name: str | None = None, **options: Any) -> None:
+        """Register what undoes the step before: it runs if a TerminalError leaves the cell.
+
+        ::
+
+            seat = ctx.run("book seat", book, flight)
+            ctx.on_rollback(cancel, seat)
+            ctx.run("charge card", charge, card)      # gives up: `cancel(seat)` runs, then the error is shown
+
+        The newest runs first. Each is a step of its own: journaled, retried, and gone on with after a restart; when all
+        are done, the next execution of the cell starts over. In an async cell write it without ``await``; ``fn`` may
+        be a coroutine function.
+
+        Args:
+            fn: what to call.
+            *args: its arguments.
+            name: of the step; by default "undo: " and the function's name.
+            **options: those of ``run``.
+
+        Raises:
+            NestedContextError, ContextClosedError, ConfigurationError: as ``run`` does.
+        """
+        self._check("on_rollback")
+        read = read_options(options)
+        called = getattr(fn, "__name__", None) or type(fn).__name__
+        self._session.rollback.add(self._spec(name or f"undo: {called}", fn, args, {}, read))
+
 
 class Context(_BaseContext):
     """The context of a cell without a top-level ``await``, and of ``with durable(...)``."""
@@ -136,11 +163,12 @@ class StepCall(Coroutine[Any, Any, Any]):
     anybody awaited it, instead of Python's "was never awaited" at some later time.
     """
 
-    def __init__(self, session: Session, spec: StepSpec, place: Place, follows: int | None) -> None:
+    def __init__(self, session: Session, spec: StepSpec, place: Place, follows: int | None, side_by_side: bool) -> None:
         self._session = session
         self._spec = spec
         self._place = place
         self._follows = follows
+        self._side_by_side = side_by_side
         self._coroutine: Coroutine[Any, Any, Any] | None = None
         self._task: asyncio.Task[Any] | None = None
         self.__name__ = self.__qualname__ = f"ctx.run({spec.name!r})"
@@ -161,7 +189,7 @@ class StepCall(Coroutine[Any, Any, Any]):
     def _begin(self) -> Coroutine[Any, Any, Any]:
         if self._coroutine is None:
             self._task = home_task()
-            self._coroutine = self._session.run_call(self._spec, self._place, self._follows)
+            self._coroutine = self._session.run_call(self._spec, self._place, self._follows, self._side_by_side)
         return self._coroutine
 
     def __await__(self) -> Generator[Any, Any, Any]:

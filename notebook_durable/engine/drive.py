@@ -115,7 +115,7 @@ def _write(session: Session, effect: Effect) -> None:
     session.check_open()
     with session.guard.shield():
         if isinstance(effect, Begin):
-            session.begin(effect.entry, wait=effect.wait)
+            session.begin(effect)
         elif isinstance(effect, Record):
             session.record(effect.entry, effect.attempt)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from notebook_durable.model import Attempt, Entry
@@ -13,10 +13,15 @@ __all__ = ["Abandoned", "Begin", "Call", "Effect", "Record", "Sleep"]
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """Write that an attempt begins; with ``wait``, wait for the disk."""
+    """Write that an attempt begins; with ``wait``, wait for the disk.
+
+    Before it, the texts that the entry names, and entries that don't replay any more from now on.
+    """
 
     entry: Entry
     wait: bool = False
+    texts: Mapping[str, str] = field(default_factory=dict)
+    superseded: Sequence[Entry] = ()
 
 
 @dataclass(frozen=True, slots=True)

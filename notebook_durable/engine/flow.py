@@ -6,13 +6,17 @@ It decides and does no I/O: the two drivers (``drive.py``) act, sync and async, 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from notebook_durable.engine import failures
 from notebook_durable.engine.effects import Begin, Call, Effect, Record, Sleep
+from notebook_durable.engine.inplace import find, restore
 from notebook_durable.engine.journal import Match, Place
+from notebook_durable.engine.lookup import Found, declared, record_of
 from notebook_durable.engine.options import StepSpec
+from notebook_durable.engine.rollback import OWN_FAILURE
+from notebook_durable.engine.shared import is_effect
 from notebook_durable.errors import (
     NotStorableError,
     OutcomeUnknownError,
@@ -22,7 +26,8 @@ from notebook_durable.errors import (
     UnknownSerializerError,
 )
 from notebook_durable.events import AttemptFailed, StepDamaged, StepEnded, StepReplayed, StepStarted
-from notebook_durable.model import Entry, EntryStatus, Failure, Payload
+from notebook_durable.model import Entry, EntryStatus, Failure, Payload, StepCode
+from notebook_durable.parts import parts_from
 
 if TYPE_CHECKING:
     from notebook_durable.engine.session import Session
@@ -35,7 +40,7 @@ Flow = Generator[Effect, Any, Any]
 _CANCEL_GRACE = 1.0
 
 
-def step_flow(session: Session, spec: StepSpec, place: Place, follows: int | None) -> Flow:
+def step_flow(session: Session, spec: StepSpec, place: Place, follows: int | None, found: Found) -> Flow:
     """Run or replay one step.
 
     Args:
@@ -43,6 +48,7 @@ def step_flow(session: Session, spec: StepSpec, place: Place, follows: int | Non
         spec: what to call, and how.
         place: its place in the run.
         follows: seq of the failure after which the cell began it.
+        found: what the journal says about it.
 
     Returns:
         (through StopIteration) the step's value.
@@ -51,31 +57,33 @@ def step_flow(session: Session, spec: StepSpec, place: Place, follows: int | Non
         TerminalError: if the step failed for good.
         BaseException: the user's own, if it is of a kind that is never retried.
     """
-    match = session.journal.match(place)
+    match = found.match
     entry = match.entry
     if entry is not None and match.replays:
         if entry.status is EntryStatus.SUCCEEDED:
-            return replay_value(session, spec, entry)
+            return replay_value(session, spec, found)
         if entry.status is EntryStatus.FAILED:
             _replay_failure(session, entry)
         if session.asynchronous:
             yield from _replay_cancellation(session, entry)
-        match = Match(entry, reason="was cancelled last time, and nothing cancels it now")
+        found.match = match = Match(entry, reason="was cancelled last time, and nothing cancels it now")
     if entry is not None and match.damaged:
         session.emit(StepDamaged, entry, match.reason)
-    return (yield from _Live(session, spec, _first_entry(session, spec, place, follows, match), match.reason).run())
+    return (yield from _Live(session, spec, place, follows, found).run())
 
 
 # --- replay -------------------------------------------------------------------------------
 
 
-def replay_value(session: Session, spec: StepSpec, entry: Entry) -> Any:
+def replay_value(session: Session, spec: StepSpec, found: Found) -> Any:
     """Hand a recorded value back.
 
     Raises:
         UndefinedClassError, UnknownSerializerError: naming the step; the value is kept.
         ReplayError: if it can't be read for another reason.
     """
+    entry = found.match.entry
+    assert entry is not None  # noqa: S101  it replays
     payload = Payload(entry.serializer, entry.payload or b"", entry.value_type)
     try:
         value = session.codec.decode(payload, spec.options.chosen_serializer)
@@ -88,9 +96,25 @@ def replay_value(session: Session, spec: StepSpec, entry: Entry) -> Any:
             f"Mend that (a missing package, a changed class) and run the cell again, or compute the step anew under "
             f"a new name."
         ) from error
-    session.emit(StepReplayed, entry)
+    if '"changed"' in entry.code.inputs:
+        value = _restore_inputs(value, entry, found)
+    _note_effect(session, spec, entry, found)
+    session.emit(StepReplayed, entry, found.note)
     session.journal.put(entry)  # lets go of the bytes
     return value
+
+
+def _restore_inputs(value: Any, entry: Entry, found: Found) -> Any:
+    """Put inputs that the step changed and returned into the state in which it left them."""
+    for name, path in parts_from(entry.code.inputs).changed.items():
+        value = restore(value, path, found.call.input(name))
+    return value
+
+
+def _note_effect(session: Session, spec: StepSpec, entry: Entry, found: Found) -> None:
+    writes = declared(spec)
+    if is_effect(entry, writes):
+        session.shared.wrote(found.call, entry, writes)
 
 
 def _replay_failure(session: Session, entry: Entry) -> None:
@@ -119,9 +143,8 @@ def _first_entry(session: Session, spec: StepSpec, place: Place, follows: int | 
         occurrence=place.occurrence,
         status=EntryStatus.RUNNING,
         execution=session.claim.execution,
-        rollback_of=follows,
+        rollback_of=place.seq if follows == OWN_FAILURE else follows,
         at_most_once=spec.options.at_most_once,
-        code=session.journal.without_repeats(place, session.describer.describe(spec.fn, spec.args, spec.kwargs)),
     )
     if old is None or not old.intact:
         return entry
@@ -136,13 +159,19 @@ def _first_entry(session: Session, spec: StepSpec, place: Place, follows: int | 
 class _Live:
     """The attempts of one step in one execution."""
 
-    __slots__ = ("_call_at", "_call_mono", "_entry", "_reason", "_s", "_spec", "_spent", "_start", "_stops")
+    __slots__ = (
+        "_begin_with", "_call", "_call_at", "_call_mono", "_entry", "_reason", "_s", "_spec", "_spent", "_start",
+        "_stops",
+    )  # fmt: skip
 
-    def __init__(self, session: Session, spec: StepSpec, entry: Entry, reason: str) -> None:
+    def __init__(self, session: Session, spec: StepSpec, place: Place, follows: int | None, found: Found) -> None:
         self._s = session
         self._spec = spec
-        self._entry = entry
-        self._reason = reason
+        entry = _first_entry(session, spec, place, follows, found.match)
+        code, self._reason, texts = record_of(session, spec, place, found)
+        self._entry = entry._replace(code=code)
+        self._begin_with: tuple[Mapping[str, str], Sequence[Entry]] = texts, found.superseded
+        self._call = found.call
         self._spent = entry.spent
         self._stops = session.guard.stops
         self._start = session.clock.monotonic()
@@ -163,6 +192,7 @@ class _Live:
             except Exception as error:  # noqa: BLE001  _failed raises it, or decides to retry
                 delay = yield from self._failed(error)
                 yield from self._wait(delay)
+                self._reason = self._changed_by_attempt()
             except BaseException as stop:
                 yield from self._stopped(stop, begun=True, called=True)
                 raise
@@ -182,7 +212,9 @@ class _Live:
         )
         self._stops = self._s.guard.stops
         try:
-            yield Begin(self._entry, wait=self._entry.at_most_once)
+            texts, superseded = self._begin_with
+            self._begin_with = {}, ()
+            yield Begin(self._entry, self._entry.at_most_once, texts, superseded)
         except Exception:
             raise
         except BaseException as stop:
@@ -213,8 +245,9 @@ class _Live:
         except BaseException as stop:
             yield from self._stopped(stop, begun=True, called=True)
             raise
+        status, note, code = self._changes(value)
         self._entry = entry = self._entry._replace(
-            status=EntryStatus.SUCCEEDED,
+            status=status,
             ended_at=ended_at,
             spent=self._elapsed(),
             duration=duration,
@@ -222,10 +255,35 @@ class _Live:
             payload=payload.data,
             value_type=payload.value_type,
             error=None,
+            note=note,
+            code=code,
         )
         yield Record(entry)
+        writes = declared(self._spec)
+        if is_effect(entry, writes):
+            self._s.shared.wrote(self._call, entry, writes)
         self._s.emit(StepEnded, entry)
         return given
+
+    def _changed_by_attempt(self) -> str:
+        """After a failed attempt: what the next one finds changed."""
+        changed = self._call.changed()
+        return f"an earlier attempt changed its input {_quoted(changed)}" if changed else ""
+
+    def _changes(self, value: Any) -> tuple[EntryStatus, str, StepCode]:
+        """Look at the inputs again: a step that changed one replays only if that is part of its result."""
+        code, changed = self._entry.code, self._call.changed()
+        if not changed:
+            return EntryStatus.SUCCEEDED, "", code
+        paths = {name: find(value, self._call.input(name)) for name in changed}
+        lost = [name for name, path in paths.items() if path is None]
+        if lost:
+            return EntryStatus.IMPURE, f"changed its input {_quoted(lost)}: return it", code
+        parts = parts_from(code.inputs)._replace(
+            changed={name: path for name, path in paths.items() if path is not None}
+        )
+        said = f"changed its input {_quoted(changed)}, which it returned"
+        return EntryStatus.SUCCEEDED, said, code._replace(inputs=parts.as_text())
 
     def _encode(self, value: Any) -> Payload:
         try:
@@ -348,3 +406,7 @@ def _as_runtime_error(step: str, error: Exception) -> RuntimeError:
     made = RuntimeError(f"step '{step}' raised {type(error).__name__}")
     made.__cause__ = error
     return made
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)

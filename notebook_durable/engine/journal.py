@@ -1,25 +1,39 @@
-"""One execution's view of a run's journal: which entry belongs to a call, and does it replay."""
+"""One execution's view of a run's journal: which entry belongs to a call, and does it replay.
+
+A call takes the first unused entry of its step's name with an equal fingerprint, wherever the step stands now. Entries
+that no call takes stay, as history: an edit that is undone finds them again.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from notebook_durable.errors import JournalMismatchError
-from notebook_durable.model import SAME_SOURCE, Claim, Entry, EntryStatus, Failure, Outcome, StepCode
+from notebook_durable.model import Claim, Entry, EntryStatus, Failure, Outcome
+from notebook_durable.parts import parts_from
+from notebook_durable.protocols import Description
 
 __all__ = ["Journal", "Match", "Place"]
 
 _SMALL = 4096  # bytes
 
 
-class Place(NamedTuple):
-    """Where a call stands in the run: given out when ``ctx.run`` is called, not when it is awaited."""
+class Place:
+    """Where a call stands in the execution: given out when ``ctx.run`` is called, not when it is awaited.
 
-    name: str
-    occurrence: int
-    seq: int
+    Attributes:
+        name, occurrence: of the call, see ``StepKey``.
+        seq: of its entry, as soon as that is known; -1 before.
+    """
+
+    __slots__ = ("name", "occurrence", "seq")
+
+    def __init__(self, name: str, occurrence: int) -> None:
+        self.name = name
+        self.occurrence = occurrence
+        self.seq = -1
 
 
 class Match(NamedTuple):
@@ -29,36 +43,74 @@ class Match(NamedTuple):
         entry: the recorded entry; None if there is none.
         replays: hand its value, failure or cancellation back without calling anything.
         resumes: go on in its retry budget; otherwise a new budget begins.
-        reason: why it doesn't replay, for people.
+        reason: why it doesn't replay, for people; "" if that is still to be found out by comparing.
         damaged: the entry failed its check.
     """
 
     entry: Entry | None
     replays: bool = False
     resumes: bool = False
-    reason: str = "new"
+    reason: str = ""
     damaged: bool = False
 
 
 class Journal:
     """The cursor over a run's entries.
 
-    Until fingerprints exist an entry is found by its step's name and its order among equal names.
+    Args:
+        claim: the execution.
+        entries: all entries of the run.
+        version: of the fingerprints of today; entries with another one are found by name and order.
+        recorded: names of the steps in the order that must be kept (strict mode).
     """
 
-    def __init__(self, claim: Claim, entries: Sequence[Entry], *, strict: bool = False) -> None:
+    def __init__(
+        self, claim: Claim, entries: Sequence[Entry], *, version: int, recorded: Sequence[str] | None = None
+    ) -> None:
         self._claim = claim
-        self._entries: dict[int, Entry] = {entry.seq: entry for entry in entries}
-        # Damaged rows first: a good one of the same name takes their place.
-        by_trust = sorted(entries, key=lambda entry: entry.intact)
-        self._by_key: dict[tuple[str, int], int] = {(e.name, e.occurrence): e.seq for e in by_trust}
-        self._sources: dict[str, str] = {}
+        self._version = version
+        self._entries: dict[int, Entry] = {}
+        # Of each name and fingerprint the unused entries, by occurrence: equal calls keep their order.
+        self._unused: dict[tuple[str, str], dict[int, int]] = {}
+        # Entries without a fingerprint, and damaged ones, are found by name and order.
+        self._by_order: dict[tuple[str, int], int] = {}
+        # To compare with, newest last: by name, and by name and occurrence.
+        self._named: defaultdict[str, list[int]] = defaultdict(list)
+        self._placed: defaultdict[tuple[str, int], list[int]] = defaultdict(list)
+        self._superseded: dict[tuple[str, str], int] = {}
+        self._places: list[Place] = []
+        self._used: set[int] = set()
+        self._calls: defaultdict[str, int] = defaultdict(int)
+        self._recorded = recorded
+        self._current: list[str] = []
+        self._rolled_back: set[int] = set()
         # Only rows that are believed: a forged one must not push all new ones out of range.
         self._next = max((entry.seq for entry in entries if entry.intact), default=-1) + 1
-        self._calls: defaultdict[str, int] = defaultdict(int)
-        self._recorded = [entry.name for entry in sorted(entries, key=lambda e: e.seq)] if strict else None
-        self._current: list[str] = []
-        self._rolled_back = {entry.rollback_of for entry in entries if entry.rollback_of is not None}
+        for entry in sorted(entries, key=_age):
+            self._add(entry)
+        self._binding = [entry for entry in entries if self._binds(entry)]
+        self._effects: dict[str, list[tuple[int, frozenset[str]]]] = {}
+
+    def _add(self, entry: Entry) -> None:
+        self._entries[entry.seq] = entry
+        if entry.rollback_of is not None:
+            self._rolled_back.add(entry.rollback_of)
+        place = entry.name, entry.occurrence
+        if not entry.intact:
+            self._by_order.setdefault(place, entry.seq)
+            return
+        if entry.code.version != self._version:
+            if entry.status is not EntryStatus.SUPERSEDED:
+                self._by_order[place] = entry.seq
+            return
+        self._named[entry.name].append(entry.seq)
+        self._placed[place].append(entry.seq)
+        same_code = entry.name, entry.code.fingerprint
+        if entry.status is EntryStatus.SUPERSEDED:
+            self._superseded[same_code] = entry.seq
+            return
+        same = self._unused.setdefault(same_code, {})
+        same[entry.occurrence if entry.occurrence not in same else -entry.seq - 1] = entry.seq
 
     # -- finding
 
@@ -70,17 +122,11 @@ class Journal:
         """
         occurrence = self._calls[name]
         self._calls[name] = occurrence + 1
-        key = (name, occurrence)
-        seq = self._by_key.get(key)
-        if seq is None:
-            while self._next in self._entries:
-                self._next += 1
-            seq = self._next
-            self._next += 1
-            self._by_key[key] = seq
         if self._recorded is not None:
             self._check_order(name)
-        return Place(name, occurrence, seq)
+        place = Place(name, occurrence)
+        self._places.append(place)
+        return place
 
     def _check_order(self, name: str) -> None:
         assert self._recorded is not None  # noqa: S101  strict mode
@@ -88,13 +134,6 @@ class Journal:
         self._current.append(name)
         if position < len(self._recorded) and self._recorded[position] != name:
             raise JournalMismatchError(self._claim.run.workflow, position, self._recorded, self._current)
-
-    def hit(self, seq: int) -> Entry | None:
-        """Return the entry of a call if it has a value to replay: the short way for what happens most."""
-        entry = self._entries.get(seq)
-        if entry is not None and entry.status is EntryStatus.SUCCEEDED and entry.intact:
-            return entry
-        return None
 
     def check_complete(self) -> JournalMismatchError | None:
         """Strict mode, at a good end: return an error if recorded steps were not asked for."""
@@ -105,11 +144,18 @@ class Journal:
             self._claim.run.workflow, position, self._recorded, [*self._current, "(the end of the cell)"]
         )
 
-    def match(self, place: Place) -> Match:
-        """Say what is recorded for this place, and whether it replays (design, "Replay, and what an edit does")."""
-        entry = self._entries.get(place.seq)
+    def match(self, place: Place, call: Description) -> Match:
+        """Say what is recorded for a call, and whether it replays (design, "Replay, and what an edit does").
+
+        The entry is used then, by this call: ``place.seq`` is its number, or that of a new one.
+        """
+        entry = self._take(place, call)
         if entry is None:
+            place.seq = self._new_seq()
+            self._used.add(place.seq)
             return Match(None)
+        place.seq = entry.seq
+        self._used.add(entry.seq)
         if not entry.intact:
             return Match(entry, damaged=True, reason="its journal entry is damaged")
         match entry.status:
@@ -123,10 +169,48 @@ class Journal:
                 return Match(entry, resumes=True, reason="was interrupted: going on")
             case EntryStatus.UNSTORABLE:
                 return Match(entry, reason=f"its value was {entry.note or 'not storable'}")
+            case EntryStatus.IMPURE:
+                return Match(entry, reason=f"it {entry.note or 'changed its input'}")
             case _:
                 waiting = entry.ended_at is not None  # killed between two attempts
                 reason = "going on after a restart" if waiting else "outcome unknown: running again"
                 return Match(entry, resumes=True, reason=reason)
+
+    def _take(self, place: Place, call: Description) -> Entry | None:
+        same = self._unused.get((place.name, call.fingerprint))
+        if same:
+            seq = same.pop(place.occurrence, None)
+            if seq is None:
+                seq = same.pop(next(iter(same)))
+            return self._entries[seq]
+        for entry in self._binding:
+            if (entry.name, entry.occurrence) == (place.name, place.occurrence) and entry.seq not in self._used:
+                self._drop(entry)
+                return self._entries[entry.seq]
+        seq = self._by_order.pop((place.name, place.occurrence), None)
+        return None if seq is None else self._entries[seq]
+
+    def _binds(self, entry: Entry) -> bool:
+        """Tell whether an entry must be settled before its step can run with other code or inputs.
+
+        That is a step whose outcome isn't known and that must not run twice, and a failure whose rollback is open.
+        """
+        if entry.at_most_once and entry.status is EntryStatus.RUNNING and entry.ended_at is None:
+            return True
+        return entry.status is EntryStatus.FAILED and entry.seq in self._rolled_back and self._failure_replays(entry)
+
+    def _drop(self, entry: Entry) -> None:
+        same = self._unused.get((entry.name, entry.code.fingerprint), {})
+        for occurrence, seq in same.items():
+            if seq == entry.seq:
+                del same[occurrence]
+                return
+
+    def _new_seq(self) -> int:
+        while self._next in self._entries:
+            self._next += 1
+        self._next += 1
+        return self._next - 1
 
     def _failure_replays(self, entry: Entry) -> bool:
         if entry.left:
@@ -137,17 +221,40 @@ class Journal:
         # on the same branch first.
         return entry.survived or (self._claim.previous is Outcome.KILLED and entry.seq in self._rolled_back)
 
-    def without_repeats(self, place: Place, code: StepCode) -> StepCode:
-        """Leave a source text out that the entry before of the same name has: a loop would store it at each turn."""
-        seq = self._by_key.get((place.name, place.occurrence - 1))
-        before = None if seq is None else self._entries.get(seq)
-        if before is None or not code.source:
-            return code
-        known = self._sources.get(place.name) if before.code.source == SAME_SOURCE else before.code.source
-        if known != code.source:
-            return code
-        self._sources[place.name] = known
-        return code._replace(source=SAME_SOURCE)
+    def before(self, place: Place, fingerprint: str) -> Entry | None:
+        """Return the unused entry that a call without one is best compared with, to say what has changed.
+
+        That is one of the same fingerprint which no longer replays, else of the same place among its name, else the
+        newest of its name.
+        """
+        superseded = self._superseded.get((place.name, fingerprint))
+        if superseded is not None and superseded not in self._used:
+            return self._entries[superseded]
+        for seqs in (self._placed.get((place.name, place.occurrence), ()), self._named.get(place.name, ())):
+            for seq in reversed(seqs):
+                if seq not in self._used:
+                    return self._entries[seq]
+        return None
+
+    def instead_of(self, entry: Entry, place: Place) -> None:
+        """Use another, new entry in place of one that was taken: it stays as history."""
+        self._used.discard(entry.seq)
+        place.seq = self._new_seq()
+        self._used.add(place.seq)
+
+    def undone_by(self, name: str, shares: Collection[str]) -> list[Entry]:
+        """Return the entries of a step with an effect that another call of it, now under way, makes void.
+
+        They are unused ones of its name which share something with it: what they did was done before this call.
+        """
+        known = self._effects.get(name)
+        if known is None:
+            known = self._effects[name] = [
+                (seq, shared) for seq in self._named.get(name, ()) if (shared := _effect(self._entries[seq]))
+            ]
+        found = [seq for seq, shared in known if seq not in self._used and not shared.isdisjoint(shares)]
+        self._effects[name] = [one for one in known if one[0] not in found]
+        return [self._entries[seq] for seq in found if self._entries[seq].status is not EntryStatus.SUPERSEDED]
 
     # -- keeping up with what is written
 
@@ -155,6 +262,8 @@ class Journal:
         """Take an entry's new state. A finished value's bytes are on disk; they need not stay in memory as well."""
         if entry.status is EntryStatus.SUCCEEDED and entry.payload is not None and len(entry.payload) > _SMALL:
             entry = entry._replace(payload=None)
+        if entry.status is EntryStatus.SUPERSEDED:
+            self._drop(entry)
         self._entries[entry.seq] = entry
         if entry.rollback_of is not None:
             self._rolled_back.add(entry.rollback_of)
@@ -169,5 +278,22 @@ class Journal:
     def all(self) -> Sequence[Entry]:
         return tuple(self._entries.values())
 
+    @property
+    def used(self) -> Sequence[int]:
+        """The entries that the calls so far have taken, in the order of the calls."""
+        return tuple(place.seq for place in self._places if place.seq >= 0)
+
     def __len__(self) -> int:
         return len(self._entries)
+
+
+def _age(entry: Entry) -> tuple[int, int]:
+    return entry.execution, entry.seq
+
+
+def _effect(entry: Entry) -> frozenset[str]:
+    """What a step with an effect may have changed; empty for a step without one."""
+    if entry.value_type != "NoneType" and '"writes"' not in entry.code.inputs:
+        return frozenset()
+    parts = parts_from(entry.code.inputs)
+    return frozenset(parts.shares) if entry.value_type == "NoneType" or parts.writes else frozenset()

@@ -7,10 +7,11 @@ from dataclasses import dataclass, fields
 from datetime import timedelta
 from typing import Any, NamedTuple
 
+from notebook_durable.engine.files import File
 from notebook_durable.errors import ConfigurationError
 from notebook_durable.retry import RetryPolicy
 
-__all__ = ["RunOptions", "StepSpec", "read_options"]
+__all__ = ["RunOptions", "StepSpec", "as_list", "read_options"]
 
 Duration = timedelta | float | None
 
@@ -37,6 +38,13 @@ class RunOptions:
         cleanup: the step is a notification or the like: begun after a failure, it is not taken for a rollback.
         on_stop: called from a watcher thread when Stop is pressed during the step, for C code that ignores signals,
             such as ``on_stop=connection.interrupt``.
+        ignore: names of inputs (arguments, globals, closure values) that don't count for the fingerprint.
+        depends_on: a further value that counts: the step runs again when it changes.
+        version: a mark of the user's own; the step runs again when it changes.
+        reads: a ``file(...)`` or several, whose content counts.
+        writes: what the step changes outside of its result (an engine, a connection, a path), or a list of such
+            things: later steps that share it run again when this step really ran.
+        max_age: timedelta or seconds: a recorded result that is older is not replayed.
         type_hint: accepted for Restate's sake and not needed: values keep their types here.
     """
 
@@ -53,6 +61,12 @@ class RunOptions:
     at_most_once: bool = False
     cleanup: bool = False
     on_stop: Callable[[], Any] | None = None
+    ignore: str | Sequence[str] = ()
+    depends_on: Any = None
+    version: str | int | None = None
+    reads: Any = None
+    writes: Any = None
+    max_age: Duration = None
     type_hint: Any = None
 
     def __post_init__(self) -> None:
@@ -62,11 +76,51 @@ class RunOptions:
             raise ConfigurationError("give max_retry_duration= or max_duration=, not both: they mean the same")
         if self.on_stop is not None and not callable(self.on_stop):
             raise ConfigurationError(f"on_stop= takes a function, not {self.on_stop!r}")
+        self._check_tracking()
+
+    def _check_tracking(self) -> None:
+        names = (self.ignore,) if isinstance(self.ignore, str) else self.ignore
+        if not isinstance(names, (tuple, list, set, frozenset)) or not all(isinstance(name, str) for name in names):
+            raise ConfigurationError(f"ignore= takes names of inputs, such as ignore=['now'], not {self.ignore!r:.80}")
+        if not isinstance(self.version, (str, int, type(None))):
+            raise ConfigurationError(f"version= takes text or a number, not {type(self.version).__name__}")
+        for one in as_list(self.reads):
+            if not isinstance(one, File):
+                raise ConfigurationError(
+                    f"reads= takes file(PATH) or a list of them, not {one!r:.80}: from notebook_durable import file"
+                )
+        if self.max_age is not None and seconds(self.max_age) < 0:
+            raise ConfigurationError(f"max_age= must not be negative, but is {self.max_age!r}")
+
+    @property
+    def oldest(self) -> float | None:
+        """``max_age`` in seconds."""
+        return None if self.max_age is None else seconds(self.max_age)
 
     @property
     def chosen_serializer(self) -> Any:
         """The serializer, under whichever name it was given; None if none was."""
         return self.serializer if self.serializer is not None else self.serde
+
+
+def as_list(value: Any) -> list[Any]:
+    """Return one thing, or several in a list or tuple, as a list; None is nothing."""
+    if value is None:
+        return []
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def seconds(duration: timedelta | float) -> float:
+    """Return a duration in seconds.
+
+    Raises:
+        ConfigurationError: if it is none.
+    """
+    if isinstance(duration, timedelta):
+        return duration.total_seconds()
+    if isinstance(duration, bool) or not isinstance(duration, (int, float)):
+        raise ConfigurationError(f"a duration is a timedelta or a number of seconds, not {duration!r:.80}")
+    return float(duration)
 
 
 _NAMES = frozenset(spec.name for spec in fields(RunOptions))

@@ -12,10 +12,14 @@ from notebook_durable.engine import failures
 from notebook_durable.engine.bus import Bus
 from notebook_durable.engine.context import AsyncContext, Context, StepCall
 from notebook_durable.engine.drive import drive, drive_async, home_task
+from notebook_durable.engine.effects import Begin
 from notebook_durable.engine.flow import replay_value, step_flow
 from notebook_durable.engine.journal import Journal, Place
+from notebook_durable.engine.lookup import describe, look_up
 from notebook_durable.engine.options import StepSpec
 from notebook_durable.engine.returning import Ending, Received, classify
+from notebook_durable.engine.rollback import OWN_FAILURE, Rollback
+from notebook_durable.engine.shared import Shared
 from notebook_durable.errors import (
     ContextClosedError,
     DurableError,
@@ -97,12 +101,15 @@ class Session:
         self.home = home_task() if asynchronous else None
         self._thread = threading.get_ident()
         self._open = True
-        self._calls: dict[int, StepCall] = {}
+        self._calls: dict[Place, StepCall] = {}
         self._turn = 0
         self._first_seen: dict[asyncio.Task[Any] | None, int] = {}
         self._name_tasks: dict[str, tuple[asyncio.Task[Any] | None, int]] = {}
         self._unsaved: list[tuple[Entry, Attempt | None]] = []
         self.received = Received()
+        self.shared = Shared()
+        self.rollback = Rollback()
+        self._kept: set[str] = set()
         self.claim = self.store.claim(
             run,
             owner,
@@ -112,7 +119,9 @@ class Session:
             start_over_after=_START_OVER_AFTER,
         )
         try:
-            self.journal = Journal(self.claim, self.store.entries(self.claim), strict=strict)
+            entries = self.store.entries(self.claim)
+            recorded = self._recorded(entries) if strict else None
+            self.journal = Journal(self.claim, entries, version=self.describer.version, recorded=recorded)
         except BaseException:
             self.store.release(self.claim)
             raise
@@ -120,6 +129,14 @@ class Session:
         if self.bus:
             c, at = self.claim, self.clock.time()
             self.bus.emit(ExecutionStarted(run, c.number, c.execution, c.previous, len(self.journal), at))
+
+    def _recorded(self, entries: Sequence[Entry]) -> Sequence[str]:
+        """Return the names of the steps in the order in which the last execution that ended came to them."""
+        names = {entry.seq: entry.name for entry in entries}
+        for execution in reversed(self.store.executions(self.claim.id)):
+            if execution.used is not None:
+                return [names[seq] for seq in execution.used if seq in names]
+        return [entry.name for entry in entries if entry.status is not EntryStatus.SUPERSEDED]
 
     # -- running steps
 
@@ -134,15 +151,17 @@ class Session:
     def check_thread(self) -> bool:
         return threading.get_ident() == self._thread
 
-    def run_step(self, spec: StepSpec, *, cleanup: bool) -> Any:
-        """Run or replay a step on this thread."""
+    def run_step(self, spec: StepSpec, *, cleanup: bool, after_failure: bool = False) -> Any:
+        """Run or replay a step on this thread; ``after_failure``: it undoes something."""
         place = self.journal.place(spec.name)
         follows = self.received.called(cleanup)
+        if after_failure and follows is None:
+            follows = OWN_FAILURE
         try:
-            hit = self.journal.hit(place.seq)
-            if hit is not None:
-                return replay_value(self, spec, hit)
-            return drive(self, step_flow(self, spec, place, follows), spec.name)
+            found = look_up(self, spec, place, describe(self, spec))
+            if found.match.replays and found.match.entry.status is EntryStatus.SUCCEEDED:  # type: ignore[union-attr]
+                return replay_value(self, spec, found)
+            return drive(self, step_flow(self, spec, place, follows, found), spec.name)
         except BaseException as error:
             self._deliver(place.seq, error)
             # One frame of ours (the caller's) is enough between the cell and the step. A bare raise adds none.
@@ -151,17 +170,17 @@ class Session:
 
     def new_call(self, spec: StepSpec, *, cleanup: bool) -> StepCall:
         """Make the awaitable of a step. Its place in the run is taken now, its function is called when awaited."""
-        self._check_side_by_side(spec.name)
+        side_by_side = self._is_side_by_side(spec.name)
         place = self.journal.place(spec.name)
-        call = StepCall(self, spec, place, self.received.called(cleanup))
-        self._calls[place.seq] = call
+        call = StepCall(self, spec, place, self.received.called(cleanup), side_by_side)
+        self._calls[place] = call
         return call
 
-    def _check_side_by_side(self, name: str) -> None:
-        """Refuse a name that another task, under way at the same time, uses as well.
+    def _is_side_by_side(self, name: str) -> bool:
+        """Tell whether another task, under way at the same time, uses this name as well.
 
-        Equal names are told apart by their order, and which of two tasks comes first may differ from run to run: each
-        might be handed the other's value.
+        Which of the two comes first may differ from run to run. Their fingerprints tell them apart, unless they have
+        inputs without content: then each might be handed the other's value.
         """
         task = home_task()
         now = self._turn = self._turn + 1
@@ -169,23 +188,20 @@ class Session:
         before, when = self._name_tasks.get(name, (None, 0))
         self._name_tasks[name] = task, now
         if before is None or before is task or self.received.descends_from(before):
-            return
-        if before.done() and first_seen > when:
-            return  # this task came later than that call: one after the other
-        raise UsageError(
-            f"step '{name}' is used by two tasks that run side by side, so their order may differ from run to run. "
-            f'Give each its own name, such as f"{name} {{i}}", or call ctx.run before the tasks are made: '
-            "asyncio.gather(*(ctx.run(...) for ...))."
-        )
+            return False
+        return not (before.done() and first_seen > when)  # this task came later than that call: one after the other
 
-    async def run_call(self, spec: StepSpec, place: Place, follows: int | None) -> Any:
+    async def run_call(self, spec: StepSpec, place: Place, follows: int | None, side_by_side: bool) -> Any:
         """Run or replay a step in this task."""
         try:
             self.check_open()
-            hit = self.journal.hit(place.seq)
-            if hit is not None:
-                return replay_value(self, spec, hit)
-            return await drive_async(self, step_flow(self, spec, place, follows), spec.name)
+            call = describe(self, spec)
+            if side_by_side and not call.tracked:
+                raise _cant_tell_apart(spec.name)
+            found = look_up(self, spec, place, call)
+            if found.match.replays and found.match.entry.status is EntryStatus.SUCCEEDED:  # type: ignore[union-attr]
+                return replay_value(self, spec, found)
+            return await drive_async(self, step_flow(self, spec, place, follows, found), spec.name)
         except KeyboardInterrupt as stop:
             if self.home is None or home_task() is self.home:
                 raise
@@ -197,7 +213,7 @@ class Session:
             error.__traceback__ = failures.drop_own_frames(error.__traceback__)
             raise
         finally:
-            self._calls.pop(place.seq, None)
+            self._calls.pop(place, None)
 
     def _deliver(self, seq: int, error: BaseException) -> None:
         # Only what the journal knows as this step's failure; not Stop, and not an error of ours.
@@ -221,15 +237,22 @@ class Session:
 
     # -- writing; drivers call these with Stop held back
 
-    def begin(self, entry: Entry, *, wait: bool) -> None:
+    def begin(self, begin: Begin) -> None:
         """Write that an attempt begins.
 
         Raises:
             StoreError: if it can't be written: no step is begun that the journal doesn't know of.
         """
         self._save_unsaved()
-        self.store.begin(self.claim, entry, wait=wait)
-        self.journal.put(entry)
+        texts = {name: text for name, text in begin.texts.items() if name not in self._kept}
+        if texts:
+            self.store.keep(self.claim, texts)
+            self._kept.update(texts)
+        for old in begin.superseded:
+            self.store.begin(self.claim, old)
+            self.journal.put(old)
+        self.store.begin(self.claim, begin.entry, wait=begin.wait)
+        self.journal.put(begin.entry)
 
     def record(self, entry: Entry, attempt: Attempt | None) -> None:
         """Write a step's new state. If the disk refuses, the cell still gets the finished value.
@@ -261,8 +284,12 @@ class Session:
 
     # -- the end
 
+    def roll_back(self, error: BaseException | None) -> BaseException | None:
+        """Run the steps of ``ctx.on_rollback`` if a TerminalError leaves the cell; see ``Rollback.run``."""
+        return self.rollback.run(self, error) if self._open else error
+
     def close(self, error: BaseException | None) -> BaseException | None:
-        """End the execution.
+        """End the execution. Before it comes :meth:`roll_back`.
 
         Args:
             error: what leaves the cell; None if it ended well.
@@ -278,10 +305,13 @@ class Session:
             extra = self.journal.check_complete()
         interrupted = self._interrupt_running()
         ending = classify(self.journal, self.received, error or extra, self.claim.execution)
+        if self.rollback.finished:
+            ending = Ending(Outcome.FAILED, RunStatus.ROLLED_BACK, ending.changes)
         self._open = False
         with self.guard.shield():
             failed = self._write_end(ending, interrupted)
         self.executor.close()
+        self.describer.forget()
         if self.bus:
             self.bus.emit(ExecutionEnded(self.run, ending.outcome, self.clock.time()))
         return extra or failed
@@ -290,7 +320,10 @@ class Session:
         changes = {entry.seq: entry for entry in (*interrupted, *ending.changes)}
         try:
             self._save_unsaved()
-            self.store.end(self.claim, ending.outcome, ending.status, tuple(changes.values()), now=self.clock.time())
+            self.store.end(
+                self.claim, ending.outcome, ending.status, tuple(changes.values()),
+                now=self.clock.time(), used=self.journal.used,
+            )  # fmt: skip
         except StoreError as error:
             return error
         finally:
@@ -309,10 +342,10 @@ class Session:
     def _interrupt_running(self) -> list[Entry]:
         """No step outlives its execution: those still under way (siblings of a gather that failed) are stopped."""
         stopped = []
-        for seq, call in list(self._calls.items()):
+        for place, call in list(self._calls.items()):
             if call.started:
                 call.cancel()
-                entry = self._known(seq)
+                entry = self._known(place.seq)
                 if entry is not None and entry.status is EntryStatus.RUNNING and not entry.at_most_once:
                     attempts = entry.attempts - (0 if entry.ended_at is not None else 1)
                     stopped.append(entry._replace(status=EntryStatus.INTERRUPTED, attempts=max(0, attempts)))
@@ -331,3 +364,11 @@ class Session:
     def outcome_of_last(self) -> Outcome | None:
         """How the execution before this one ended; None if this is the first."""
         return self.claim.previous
+
+
+def _cant_tell_apart(name: str) -> UsageError:
+    return UsageError(
+        f"step '{name}' is used by two tasks that run side by side, with inputs that can't be compared (a connection, "
+        f'a client), so each might get the other\'s recorded value. Give each its own name, such as f"{name} {{i}}", '
+        "or call ctx.run before the tasks are made: asyncio.gather(*(ctx.run(...) for ...))."
+    )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from notebook_durable.errors import ConfigurationError
+from notebook_durable.ipython import lint
 from notebook_durable.ipython.output import LiveOutput
 from notebook_durable.ipython.tracebacks import Display, relabel, show, touches, up_to_await
 from notebook_durable.signals import SigintGuard
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from notebook_durable.engine.session import Session
 
 __all__ = ["Cell", "Timer", "check_stacked"]
+
+_log = logging.getLogger("notebook_durable")
 
 
 class Cell:
@@ -37,6 +41,7 @@ class Cell:
         self._timer: Timer | None = None
         self._stop: KeyboardInterrupt | None = None
         self._extra: BaseException | None = None
+        self._undoing: BaseException | None = None  # what cut a rollback short
         self._first = ("", 0, "")
 
     def begin(self, open_it: Callable[[Cell], Session], *, timed: bool) -> Any:
@@ -64,8 +69,12 @@ class Cell:
         relabel(filename, line, f"# {text}")
 
     def watch(self, output: LiveOutput) -> None:
-        """Take the live output of this cell, to end it with the cell."""
+        """Take the live output of this cell, to end it with the cell; it tells first what the lint has found."""
         self._output = output
+        try:
+            output.remark(lint.sentences(lint.look_at_running_cell(self._shell)))
+        except Exception:  # noqa: BLE001  a courtesy: the cell must run whatever goes wrong with it
+            _log.debug("the cell could not be looked over", exc_info=True)
 
     def _show_error(self, error: BaseException) -> None:
         if isinstance(error, asyncio.CancelledError) and self.guard.stopped:
@@ -93,6 +102,7 @@ class Cell:
         """
         stops = self.guard.stops
         try:
+            self._roll_back(result)
             extra = self._leave(result)
         except KeyboardInterrupt:
             extra = self._leave(result)  # pressed just as the end began, or held back until it was written
@@ -104,6 +114,18 @@ class Cell:
             self._timer.report()
         self._tell(result, extra, late=self.guard.stops > stops)
 
+    def _roll_back(self, result: Any) -> None:
+        """Undo what ``ctx.on_rollback`` says. Stop works in it, and is what leaves the cell then."""
+        error = _error_of(result)
+        if self._session is None or error is None or result is None:
+            return
+        try:
+            left = self._session.roll_back(error)
+        except KeyboardInterrupt as stop:
+            left = stop
+        if left is not error:
+            self._undoing = left
+
     def _leave(self, result: Any) -> BaseException | None:
         """Close, show the end, take our display away. All of it can be done twice."""
         with self.guard.shield():
@@ -111,8 +133,8 @@ class Cell:
             if self._stop is not None and isinstance(error, asyncio.CancelledError):
                 result.error_in_exec = error = self._stop
             if self._session is not None:
-                extra = self._session.close(error)
-                self._extra = self._extra or extra
+                extra = self._session.close(self._undoing or error)
+                self._extra = self._extra or self._undoing or extra
             if self._output is not None:
                 self._output.finish()
             self._display.remove()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from traitlets import Any as AnyTrait
-from traitlets import TraitError, validate
+from traitlets import Bool, TraitError, validate
 from traitlets.config import Configurable
 
 from notebook_durable.errors import ConfigurationError
@@ -23,6 +23,10 @@ class Durable(Configurable):
     key_file = AnyTrait(None, help="File of the key that marks journal entries as yours.").tag(config=True)
     max_attempts = AnyTrait(
         None, help="Calls of each step in all, unless the step says otherwise. None: no limit."
+    ).tag(config=True)
+
+    lint = Bool(
+        True, help="Name calls of a cell that give another value on replay, such as time.time(), before it runs."
     ).tag(config=True)
 
     def __init__(self, **traits: Any) -> None:

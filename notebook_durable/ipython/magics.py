@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import builtins
 from collections.abc import Callable
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from notebook_durable.errors import ConfigurationError, DurableError
+from notebook_durable.history.commands import COMMANDS, Command, agreed, carry_out, fill, settle
+from notebook_durable.history.removal import Plan
+from notebook_durable.history.values import Recorded, variable_for
 from notebook_durable.ipython.identity import split
 
 if TYPE_CHECKING:
@@ -15,13 +20,16 @@ if TYPE_CHECKING:
 
 __all__ = ["add", "remove"]
 
-_USAGE = {
-    "show": "%durable show NAME [--key KEY]",
+_OWN = {
     "outcome": "%durable outcome NAME [--key KEY] STEP --value EXPR | --retry",
     "share": "%durable share NAME",
     "moved": "%durable moved NAME",
 }
+_USAGE = {name: f"%durable {name} {command.usage}" for name, command in COMMANDS.items()} | _OWN
+_USAGE["load"] += " [--as VAR]"
 _CELL_OPTIONS = ("--key", "--fresh", "--strict")
+#: Completing a step's name reads the run; of one with larger values that would take too long.
+_MOST_BYTES = 50_000_000
 
 
 class _Parser(argparse.ArgumentParser):
@@ -41,52 +49,87 @@ class _Magics:
     def line(self, line: str) -> None:
         """Do what the line asks for."""
         command, _, rest = line.strip().partition(" ")
-        doers: dict[str, Callable[[str], None]] = {
-            "": lambda _rest: self._with_view(self._display),
-            "show": self._show,
-            "outcome": self._outcome,
-            "share": self._share,
-            "moved": self._moved,
-        }
-        doer = doers.get(command)
-        if doer is None:
+        if not command:
+            return self._with_view(self._display)
+        if command not in _USAGE:
             known = "\n".join(f"    {usage}" for usage in ("%durable", *_USAGE.values()))
             raise ConfigurationError(
                 f"%durable has no command '{command}'. Type one of:\n{known}\n"
                 f"or, to run a cell: %%durable {command} (with two %) on its first line"
             )
-        doer(rest)
+        # Everything behind --value is Python, blanks, braces and quotes included.
+        head, said, expression = rest.partition("--value") if command == "outcome" else (rest, "", "")
+        words = split(self._shell.var_expand(head, depth=3))
+        if command in COMMANDS:
+            return self._common(command, COMMANDS[command], words)
+        if command == "outcome":
+            return self._outcome(words, expression.strip() if said else None)
+        found = self._parser(command).parse_intermixed_args(words)
+        return self._share(found.words) if command == "share" else self._moved(found.words)
 
-    def _show(self, rest: str) -> None:
-        found = self._parse("show", rest, named=True)
-        self._with_view(lambda view: self._display(view.show(_one_name(found.words, "show"), found.key)))
+    def _common(self, name: str, command: Command, words: list[str]) -> None:
+        parser = fill(_Parser(prog="%durable", usage=_USAGE[name], add_help=False, allow_abbrev=False), command)
+        if name == "load":
+            parser.add_argument("--as", dest="variable")
+        options = parser.parse_intermixed_args(words)
 
-    def _share(self, rest: str) -> None:
-        found = self._parse("share", rest)
-        self._with_view(lambda view: _tell(view.share(_one_name(found.words, "share"))))
+        def use(view: JournalView) -> None:
+            found = carry_out(view, command, options, parser)
+            if isinstance(found, Plan):
+                done = settle(found, options, self._display, self._ask)
+                if done is not None:
+                    _tell(done)
+            elif isinstance(found, Recorded):
+                self._load(found, options.variable)
+            else:
+                self._display(found)
 
-    def _moved(self, rest: str) -> None:
-        found = self._parse("moved", rest)
+        self._with_view(use)
+
+    def _load(self, found: Recorded, variable: str | None) -> None:
+        name = variable_for(found.step) if variable is None else variable
+        if not name.isidentifier() or name != variable_for(name):
+            raise ConfigurationError(f"--as {name}: not a variable's name")
+        there = self._shell.user_ns.get(name, getattr(builtins, name, None))
+        if variable is None and (callable(there) or isinstance(there, ModuleType)):
+            raise ConfigurationError(
+                f"'{name}' is a {type(there).__name__} here, and was not replaced. Say under which name to load the "
+                "value: --as VAR"
+            )
+        self._shell.push({name: found.value()})
+        _tell(f"{name}: {found.described}")
+
+    def _ask(self, question: str) -> bool:
+        try:
+            return agreed(input(question))
+        except (EOFError, NotImplementedError, RuntimeError):  # StdinNotImplementedError is one of the two
+            raise ConfigurationError("nobody can answer here, so nothing was done. Type --yes to do it.") from None
+
+    def _share(self, words: list[str]) -> None:
+        self._with_view(lambda view: _tell(view.share(_one_name(words, "share"))))
+
+    def _moved(self, words: list[str]) -> None:
         notebook = self._extension.notebook()
         if notebook is None:
             raise ConfigurationError(
                 "this kernel doesn't know its notebook's path (only JupyterLab and VS Code tell). "
                 "Open the notebook there, or type: %durable share NAME"
             )
-        self._with_view(lambda view: _tell(view.moved(_one_name(found.words, "moved"), str(notebook))))
+        self._with_view(lambda view: _tell(view.moved(_one_name(words, "moved"), str(notebook))))
 
-    def _outcome(self, rest: str) -> None:
-        # Everything behind --value is Python, blanks and quotes included.
-        head, said, expression = rest.partition("--value")
-        found = self._parse("outcome", head, named=True, retry=True)
+    def _outcome(self, given: list[str], expression: str | None) -> None:
+        parser = self._parser("outcome")
+        parser.add_argument("--key")
+        parser.add_argument("--retry", action="store_true")
+        found = parser.parse_intermixed_args(given)
         if len(found.words) < 2:
             raise ConfigurationError(f"name the workflow and the step. Type: {_USAGE['outcome']}")
-        if found.retry == bool(said) or (said and not expression.strip()):
+        if found.retry == (expression is not None) or expression == "":
             raise ConfigurationError(f"say one of --value EXPR (it happened) and --retry. Type: {_USAGE['outcome']}")
         *words, step = found.words
         answer: dict[str, Any] = {"retry": True}
-        if said:
-            answer = {"value": self._evaluate(expression.strip().removeprefix("=").strip())}
+        if expression is not None:
+            answer = {"value": self._evaluate(expression.removeprefix("=").strip())}
         self._with_view(lambda view: _tell(view.outcome(_one_name(words, "outcome"), step, key=found.key, **answer)))
 
     def _evaluate(self, expression: str) -> Any:
@@ -96,14 +139,10 @@ class _Magics:
             raise ConfigurationError(f"--value {expression}: not an expression ({error.msg})") from None
         return eval(code, self._shell.user_global_ns, self._shell.user_ns)  # noqa: S307  what the user typed
 
-    def _parse(self, command: str, rest: str, *, named: bool = False, retry: bool = False) -> Any:
+    def _parser(self, command: str) -> _Parser:
         parser = _Parser(prog="%durable", usage=_USAGE[command], add_help=False, allow_abbrev=False)
         parser.add_argument("words", nargs="*")
-        if named:
-            parser.add_argument("--key")
-        if retry:
-            parser.add_argument("--retry", action="store_true")
-        return parser.parse_intermixed_args(split(self._shell.var_expand(rest, depth=5)))
+        return parser
 
     def _with_view(self, use: Callable[[JournalView], None]) -> None:
         from notebook_durable.view import JournalView
@@ -122,15 +161,36 @@ class _Magics:
     # -- completion
 
     def complete_line(self, _shell: Any, event: Any) -> list[str]:
-        """Complete ``%durable``: commands, then the names of runs."""
+        """Complete ``%durable``: commands, then the names of runs, then options and steps."""
         words = event.line[: len(event.line)].split()
         typing = event.symbol
         before = words[:-1] if typing and words and words[-1].endswith(typing) else words
         if len(before) <= 1:
             return [command for command in _USAGE if command.startswith(typing)]
-        if len(before) == 2:
-            return [name for name in self._names() if name.startswith(typing)]
-        return ["--key"] if before[1] in ("show", "outcome") else []
+        name = before[1]
+        options = list(COMMANDS[name].options) if name in COMMANDS else ["--key"] if name == "outcome" else []
+        if name == "load":
+            options.append("--as")
+        if typing.startswith("-"):
+            return [option for option in options if option.startswith(typing)]
+        if len(before) == 2 and name != "gc":
+            return [found for found in self._names() if found.startswith(typing)]
+        takes_step = name in COMMANDS and (COMMANDS[name].step or "--to" in options)
+        steps = self._steps(" ".join(before[2:]).partition(" -")[0]) if takes_step else []
+        return [one for one in (*steps, *options) if one.startswith(typing)]
+
+    def _steps(self, name: str) -> list[str]:
+        steps: list[str] = []
+
+        def look(view: JournalView) -> None:
+            if sum(run.size for run in view.runs(name.strip("\"'"), archived=True)) < _MOST_BYTES:
+                steps.extend(view.steps(name.strip("\"'")))
+
+        try:
+            self._with_view(look)
+        except DurableError:
+            pass  # nothing to offer
+        return [f'"{step}"' if " " in step else step for step in steps]
 
     def complete_cell(self, _shell: Any, event: Any) -> list[str]:
         """Complete ``%%durable``: its options, and the names of runs."""
@@ -166,16 +226,32 @@ def add(extension: Extension) -> None:
 
     # Plain functions: `%%durable?` shows their docstring, `%%durable??` their source. The line is expanded later, once.
     def durable(line: str) -> None:
-        """Look into the journal.
+        """Look into the journal, and tidy it.
 
         ::
 
             %durable                                       the runs
-            %durable show NAME [--key KEY]                 the steps of a run
+            %durable show NAME [--key KEY] [--run N]       the steps of a run, as they stand
+            %durable why NAME [STEP] [--key KEY] [--run N]
+                                                           why each step ran, with what was edited, or was replayed
+            %durable history NAME [--key KEY] [--run N]    runs, executions, and the versions of each step
+            %durable load NAME STEP [--key KEY] [--run N] [--as VAR]
+                                                           a recorded value into a variable
+            %durable diff NAME [--run A B] [--execution A B] [--key KEY]
+                                                           two runs or executions, step by step
+            %durable rewind NAME --to STEP [--key KEY] [--dry-run] [--yes]
+                                                           that step and what came after it run again next time
+            %durable forget NAME [STEP] [--key KEY] [--run N] [--dry-run] [--yes]
+                                                           delete all runs of NAME, or of one step, for good
+            %durable gc [--keep-runs N] [--older-than 30d] [--max-size 10GB] [--dry-run] [--yes]
+                                                           delete archived runs and history
             %durable outcome NAME [--key KEY] STEP --value EXPR | --retry
                                                            settle an at_most_once step whose kernel died
             %durable share NAME                            let every notebook use the runs of NAME
             %durable moved NAME                            the runs of NAME belong to this notebook now
+
+        STEP is a step's name; "load #2" the second call of that name; "load@1" its first version (see history).
+        --run N is a run's number, archived ones too. Names with blanks may stand in quotes.
         """
         own.line(line)
 

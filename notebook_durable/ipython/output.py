@@ -61,8 +61,14 @@ class LiveOutput:
         elif not isinstance(event, (ExecutionStarted, ExecutionEnded)):
             self._start(event)
 
+    def remark(self, notes: tuple[str, ...]) -> None:
+        """Show lines about the cell itself, at once: its first step may be far off."""
+        self.panel.notes = notes
+        if notes and not self._started:
+            self._start(None)
+
     def finish(self) -> None:
-        """Stop the thread and show the end state, if a step was called at all. Calling it twice does nothing."""
+        """Stop the thread and show the end state, if there was a step or a remark. Calling it twice does nothing."""
         self._ended.set()
         self._wake.set()
         thread, self._thread = self._thread, None
@@ -74,11 +80,11 @@ class LiveOutput:
 
     # -- drawing
 
-    def _start(self, first: Event) -> None:
+    def _start(self, first: Event | None) -> None:
         self._started = True
         self._live = _updates(self._shell)
         if not self._live:
-            if type(first) is AttemptFailed:
+            if isinstance(first, AttemptFailed):
                 self._say_retry(first)
             return
         self._draw(update=False)

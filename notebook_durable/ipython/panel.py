@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from html import escape
@@ -52,6 +53,8 @@ _STATES = {
     EntryStatus.INTERRUPTED: "interrupted",
     EntryStatus.CANCELLED: "cancelled",
     EntryStatus.UNSTORABLE: "not storable",
+    EntryStatus.IMPURE: "done",
+    EntryStatus.SUPERSEDED: "done",
     EntryStatus.RUNNING: "interrupted",  # of an at_most_once step: its outcome is unknown
 }
 
@@ -103,6 +106,8 @@ class Panel:
         self.replayed = 0
         self.saved = 0.0
         self.outcome: Outcome | None = None
+        #: About the cell itself, such as what the lint found; code in backticks.
+        self.notes: tuple[str, ...] = ()
         self._replayed_rows: list[int] = []
 
     def apply(self, events: Iterable[Event]) -> None:
@@ -110,7 +115,7 @@ class Panel:
         for event in events:
             kind = type(event)
             if kind is StepReplayed:
-                self._replay(event.entry)  # type: ignore[attr-defined]
+                self._replay(event.entry, event.note)  # type: ignore[attr-defined]
             elif kind is StepStarted:
                 self._start(event)  # type: ignore[arg-type]
             elif kind is AttemptFailed:
@@ -130,17 +135,18 @@ class Panel:
             row = self.rows[entry.seq] = _Row(str(entry.key), since=entry.started_at)
         return row
 
-    def _replay(self, entry: Entry) -> None:
+    def _replay(self, entry: Entry, note: str) -> None:
         self.replayed += 1
         self.saved += entry.spent
         if entry.status is not EntryStatus.SUCCEEDED:
             row = self._row(entry)
             row.state, row.spent, row.note = "replayed", entry.spent, f"{entry.status} last time"
             row.error = error_text(entry.error)
-        elif self.replayed <= FOLD_AFTER:
+        elif self.replayed <= FOLD_AFTER or note:
             row = self._row(entry)
-            row.state, row.spent = "replayed", entry.spent
-            self._replayed_rows.append(entry.seq)
+            row.state, row.spent, row.note = "replayed", entry.spent, note
+            if not note:
+                self._replayed_rows.append(entry.seq)
         elif self._replayed_rows:
             for seq in self._replayed_rows:
                 self.rows.pop(seq, None)
@@ -222,6 +228,7 @@ class Panel:
         for cells in table:
             padded = [cells[i].ljust(widths[i]) for i in range(4) if widths[i]]
             lines.append("  " + "  ".join([*padded, cells[4]]).rstrip())
+        lines += [f"  {_NOTE} {printable(note)}" for note in self.notes]
         return "\n".join(lines)
 
     def html(self, now: float) -> str:
@@ -233,12 +240,20 @@ class Panel:
             f"<div><b>{escape(str(self.run))}</b> "
             f'<span style="color:var(--jp-ui-font-color2, #757575)">{escape(self.summary())}</span></div>'
             '<table style="border-collapse:collapse;margin:2px 0;font-variant-numeric:tabular-nums">'
-            f"{body}</table></div>"
+            f"{body}</table>{''.join(map(_html_note, self.notes))}</div>"
         )
 
     def bundle(self, now: float) -> Mapping[str, Any]:
         """Both forms, as IPython displays them."""
         return {"text/plain": self.text(now), "text/html": self.html(now)}
+
+
+_NOTE = "⚑"
+
+
+def _html_note(note: str) -> str:
+    marked = re.sub(r"`([^`]*)`", r"<code>\1</code>", escape(note))
+    return f'<div style="color:var(--jp-ui-font-color2, #757575)">{_NOTE} {marked}</div>'
 
 
 _CELL = "border:0;background:none;text-align:left;vertical-align:top;padding:0 14px 0 0"

@@ -49,6 +49,7 @@ class Connections:
             self.full = self._connect("FULL")
             mode = schema.set_journal_mode(self.full, "delete" if network else "wal")
             self.meta = schema.read_meta(self.full, file)
+            schema.upgrade(self.full)
             self.quick = self.full
             if mode == "wal":
                 self.quick = self._connect("NORMAL")

@@ -5,12 +5,24 @@ from __future__ import annotations
 import json
 import sys
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from notebook_durable.errors import NotebookMismatchError, RunOpenError, RunTakenOverError, StoreError
-from notebook_durable.model import Attempt, Claim, Entry, EntryStatus, Outcome, Owner, RunId, RunInfo, RunStatus
+from notebook_durable.model import (
+    Attempt,
+    Claim,
+    Entry,
+    EntryStatus,
+    ExecutionInfo,
+    Outcome,
+    Owner,
+    RunId,
+    RunInfo,
+    RunStatus,
+)
+from notebook_durable.parts import code_from, parts_from
 
 __all__ = ["MemoryStore"]
 
@@ -30,6 +42,8 @@ class _Run:
     ended_at: float | None = None
     epoch: int = 0
     outcomes: list[Outcome] = field(default_factory=list)
+    times: list[tuple[float, float | None]] = field(default_factory=list)
+    used: dict[int, tuple[int, ...]] = field(default_factory=dict)
     entries: dict[int, Entry] = field(default_factory=dict)
     attempts: dict[tuple[int, int, int], Attempt] = field(default_factory=dict)
     detached: list[Entry] = field(default_factory=list)
@@ -44,7 +58,9 @@ class MemoryStore:
     def __init__(self) -> None:
         self._mutex = threading.RLock()
         self._runs: list[_Run] = []
+        self._ids = 0
         self._held: dict[RunId, Claim] = {}
+        self._texts: dict[str, str] = {}
         self._closed = False
 
     @property
@@ -81,15 +97,18 @@ class MemoryStore:
             number = 1
             if found is not None and found.outcomes and found.outcomes[-1] is Outcome.RUNNING:
                 found.outcomes[-1] = Outcome.KILLED
+                found.times[-1] = found.times[-1][0], now
             if found is not None and (fresh or found.status in start_over_after):
                 self._archive(found)
                 number = found.number + 1
                 found = None
             if found is None:
-                found = _Run(len(self._runs) + 1, run, number, now, recorded or notebook, owner)
+                found = _Run(self._ids + 1, run, number, now, recorded or notebook, owner)
                 self._runs.append(found)
+                self._ids += 1
             previous = found.outcomes[-1] if found.outcomes else None
             found.outcomes.append(Outcome.RUNNING)
+            found.times.append((now, None))
             found.epoch += 1
             found.status, found.ended_at, found.owner = RunStatus.RUNNING, None, owner
             if found.notebook is None:
@@ -122,8 +141,21 @@ class MemoryStore:
                 key = (attempt.seq, attempt.budget, attempt.number)
                 found.attempts[key] = replace(attempt, error=_plain(attempt.error))
 
+    def keep(self, claim: Claim, texts: Mapping[str, str]) -> None:  # noqa: ARG002  texts belong to no run
+        """Keep texts that entries name by their id."""
+        with self._mutex:
+            self._check_open()
+            self._texts.update(texts)
+
     def end(
-        self, claim: Claim, outcome: Outcome, status: RunStatus, changes: Sequence[Entry] = (), *, now: float
+        self,
+        claim: Claim,
+        outcome: Outcome,
+        status: RunStatus,
+        changes: Sequence[Entry] = (),
+        *,
+        now: float,
+        used: Sequence[int] | None = None,
     ) -> None:
         """End the execution, with the last changes to entries."""
         with self._mutex:
@@ -133,6 +165,9 @@ class MemoryStore:
                 raise self._taken_over(claim, changes[0].name if changes else "")
             found.entries.update({_checked(entry).seq: _copy(entry) for entry in changes})
             found.outcomes[claim.execution - 1] = outcome
+            found.times[claim.execution - 1] = found.times[claim.execution - 1][0], now
+            if used is not None:
+                found.used[claim.execution] = tuple(used)
             found.status, found.ended_at = status, now
 
     def release(self, claim: Claim) -> None:
@@ -170,6 +205,45 @@ class MemoryStore:
         """Return what was recorded for a run by an execution that had lost it, oldest first."""
         with self._mutex:
             return list(self._find(run_id).detached)
+
+    def executions(self, run_id: int) -> Sequence[ExecutionInfo]:
+        """List the executions of a run, oldest first."""
+        with self._mutex:
+            found = self._find(run_id)
+            return [
+                ExecutionInfo(number, started, ended, outcome, found.used.get(number))
+                for number, (outcome, (started, ended)) in enumerate(zip(found.outcomes, found.times, strict=True), 1)
+            ]
+
+    def texts(self, ids: Collection[str]) -> Mapping[str, str]:
+        """Return the texts of these ids."""
+        with self._mutex:
+            return {name: self._texts[name] for name in ids if name in self._texts}
+
+    def forget(self, run_id: int, seqs: Collection[int] | None = None) -> int:
+        """Delete entries of a run for good, with their attempts; with None the whole run."""
+        with self._mutex:
+            found = self._find(run_id)
+            if found.run in self._held and not found.archived:
+                raise RunOpenError(found.run.workflow, found.run.key)
+            gone = [seq for seq in found.entries if seqs is None or seq in seqs]
+            for seq in gone:
+                del found.entries[seq]
+            found.attempts = {key: value for key, value in found.attempts.items() if key[0] not in gone}
+            if seqs is None:
+                self._runs.remove(found)
+            return len(gone)
+
+    def sweep(self) -> int:
+        """Delete texts that no entry names; returns the bytes won."""
+        with self._mutex:
+            named: set[str] = set()
+            for run in self._runs:
+                for entry in (*run.entries.values(), *run.detached):
+                    code = parts_from(entry.code.inputs).code
+                    named |= {code, *(part.text for part in code_from(self._texts.get(code, "")).functions.values())}
+            gone = [name for name in self._texts if name not in named]
+            return sum(len(self._texts.pop(name).encode()) for name in gone)
 
     def amend(self, run_id: int, entries: Sequence[Entry]) -> None:
         """Replace entries from outside an execution."""
@@ -224,12 +298,20 @@ class MemoryStore:
     def _info(self, run: _Run) -> RunInfo:
         held = self._held.get(run.run)
         executed = held is not None and held.id == run.id and run.status is RunStatus.RUNNING
-        entries = run.entries.values()
+        entries = list(run.entries.values())
+        if run.used:
+            last = max(run.used)
+            called = set(run.used[last])
+            entries = [
+                e for e in entries
+                if e.status is not EntryStatus.SUPERSEDED and (e.seq in called or e.execution > last)
+            ]  # fmt: skip
         return RunInfo(
             run.id, run.run, run.number, run.status, run.archived, run.created_at, run.ended_at, len(run.outcomes),
             run.notebook, run.owner if executed else None, len(entries),
             sum(entry.status is EntryStatus.SUCCEEDED for entry in entries),
-            sum(len(entry.payload or b"") for entry in entries),
+            sum(len(entry.payload or b"") for entry in run.entries.values()),
+            len(run.entries),
         )  # fmt: skip
 
 

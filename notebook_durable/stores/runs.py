@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from notebook_durable.errors import ConfigurationError, NotebookMismatchError, StoreError
-from notebook_durable.model import Claim, Outcome, Owner, RunId, RunInfo, RunStatus
+from notebook_durable.model import Claim, ExecutionInfo, Outcome, Owner, RunId, RunInfo, RunStatus
 from notebook_durable.stores.rows import Damaged, whole
 
-__all__ = ["SHARED", "Run", "alive", "end", "find", "listed", "newest", "owner_of", "take"]
+__all__ = ["SHARED", "Run", "alive", "end", "executions", "find", "forget", "listed", "newest", "owner_of", "take"]
 
 #: The notebook of a run that any notebook may use.
 SHARED = "*"
+_MOST_STEPS = 10_000_000
 _NOBODY = Owner(0, "unknown host")
 _COLUMNS = (
     "id, workflow, key, number, status, archived, created_at, ended_at, epoch, notebook, owner, since, lease_until"
@@ -205,7 +206,14 @@ def _close_open(connection: sqlite3.Connection, run_id: int, now: float) -> Outc
         raise Damaged(f"an execution with an impossible outcome, {row[0]!r:.40}") from error
 
 
-def end(connection: sqlite3.Connection, claim: Claim, outcome: Outcome, status: RunStatus, now: float) -> bool:
+def end(
+    connection: sqlite3.Connection,
+    claim: Claim,
+    outcome: Outcome,
+    status: RunStatus,
+    now: float,
+    used: Sequence[int] | None,
+) -> bool:
     """End an execution; return False, with nothing changed, if a later claim exists."""
     changed = connection.execute(
         "UPDATE runs SET status = ?, ended_at = ?, lease_until = NULL WHERE id = ? AND epoch = ?",
@@ -217,7 +225,78 @@ def end(connection: sqlite3.Connection, claim: Claim, outcome: Outcome, status: 
         "UPDATE executions SET outcome = ?, ended_at = ? WHERE run_id = ? AND number = ?",
         (outcome, now, claim.id, claim.execution),
     )
+    if used is not None:
+        connection.execute(
+            "INSERT OR REPLACE INTO used VALUES (?, ?, ?)", (claim.id, claim.execution, ranges_text(used))
+        )
     return True
+
+
+def executions(connection: sqlite3.Connection, run_id: int) -> list[ExecutionInfo]:
+    """List the executions of a run, oldest first."""
+    found = connection.execute(
+        "SELECT executions.number, started_at, executions.ended_at, outcome, seqs FROM executions LEFT JOIN used "
+        "ON used.run_id = executions.run_id AND used.execution = executions.number "
+        "WHERE executions.run_id = ? ORDER BY executions.number",
+        (run_id,),
+    )
+    return [
+        ExecutionInfo(
+            whole(number), _time(started), None if ended is None else _time(ended), _outcome(outcome),
+            None if seqs is None else ranges_from(_text(seqs)),
+        )
+        for number, started, ended, outcome, seqs in found.fetchall()
+    ]  # fmt: skip
+
+
+def _outcome(value: object) -> Outcome:
+    try:
+        return Outcome(_text(value))
+    except ValueError:
+        return Outcome.KILLED
+
+
+def ranges_text(numbers: Iterable[int]) -> str:
+    """Write numbers down, those that follow each other as a range: "0-4,7,5"."""
+    parts: list[list[int]] = []
+    for number in numbers:
+        if parts and parts[-1][1] + 1 == number:
+            parts[-1][1] = number
+        else:
+            parts.append([number, number])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in parts)
+
+
+def ranges_from(text: str) -> tuple[int, ...] | None:
+    """Read what :func:`ranges_text` wrote; None if it is something else."""
+    numbers: list[int] = []
+    try:
+        for part in filter(None, text.split(",")):
+            first, _, last = part.partition("-")
+            span = range(int(first), int(last or first) + 1)
+            if len(numbers) + len(span) > _MOST_STEPS:
+                return None
+            numbers += span
+    except ValueError:
+        return None
+    return tuple(numbers)
+
+
+def forget(connection: sqlite3.Connection, run_id: int, seqs: Collection[int] | None) -> int:
+    """Delete entries of a run with their attempts, or all of it; return how many entries."""
+    if seqs is None:
+        count = connection.execute(
+            "DELETE FROM entries WHERE place BETWEEN ? << 32 AND (? << 32) + 4294967295", (run_id, run_id)
+        ).rowcount
+        for table in ("attempts", "detached", "executions", "used"):
+            connection.execute(f"DELETE FROM {table} WHERE run_id = ?", (run_id,))  # noqa: S608
+        connection.execute("DELETE FROM runs WHERE id = ?", (run_id,))
+        return count
+    count = 0
+    for seq in seqs:
+        count += connection.execute("DELETE FROM entries WHERE place = (? << 32) + ?", (run_id, seq)).rowcount
+        connection.execute("DELETE FROM attempts WHERE run_id = ? AND seq = ?", (run_id, seq))
+    return count
 
 
 _LIST = f"""
@@ -235,13 +314,36 @@ def listed(connection: sqlite3.Connection, workflow: str | None, archived: bool)
     infos = []
     for *row, executions, steps, finished, size in connection.execute(_LIST, (workflow, workflow, archived)).fetchall():
         run = _run(tuple(row))
+        entries = steps
+        steps, finished = _counts(connection, run.id, steps, finished)
         infos.append(
             RunInfo(
                 run.id, run.run, run.number, run.status, run.archived, run.created_at, run.ended_at, executions,
-                run.notebook, run.owner, steps, finished, size,
+                run.notebook, run.owner, steps, finished, size, entries,
             )
         )  # fmt: skip
     return infos
+
+
+def _counts(connection: sqlite3.Connection, run_id: int, steps: int, finished: int) -> tuple[int, int]:
+    """Count the steps of the last execution that wrote its calls down, and those after it: without the history."""
+    row = connection.execute(
+        "SELECT execution, seqs FROM used WHERE run_id = ? ORDER BY execution DESC LIMIT 1", (run_id,)
+    ).fetchone()
+    used = None if row is None else ranges_from(_text(row[1]))
+    if used is None or len(used) == steps:
+        return steps, finished
+    called = set(used)
+    states = [
+        state
+        for seq, state, execution in connection.execute(
+            "SELECT place & 4294967295, status, execution FROM entries "
+            "WHERE place BETWEEN ? << 32 AND (? << 32) + 4294967295 AND status != 'superseded'",
+            (run_id, run_id),
+        )
+        if seq in called or execution > row[0]
+    ]
+    return len(states), states.count(b"succeeded")
 
 
 def without_owner(info: RunInfo) -> RunInfo:

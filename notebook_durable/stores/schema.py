@@ -20,9 +20,9 @@ from notebook_durable.stores.driver import corrupt
 from notebook_durable.stores.keys import sync_folder
 from notebook_durable.stores.rows import Damaged
 
-__all__ = ["FORMAT", "Meta", "close", "connect", "open_database", "read_meta", "set_journal_mode"]
+__all__ = ["FORMAT", "Meta", "close", "connect", "open_database", "read_meta", "set_journal_mode", "upgrade"]
 
-FORMAT = 1
+FORMAT = 2
 #: "NbDu": says, at byte 68 of the file, that a SQLite database is ours.
 APPLICATION_ID = 0x4E624475
 #: Seconds to wait for another kernel's commit.
@@ -61,6 +61,16 @@ _TABLES = f"""
         id INTEGER PRIMARY KEY, run_id INTEGER NOT NULL, seq INTEGER NOT NULL, epoch INTEGER NOT NULL, {_ENTRY}
     );
 """
+
+#: What format 2 added. An older version that has the file open goes on as before.
+_SINCE_2 = (
+    # Sources of steps, by their digest.
+    "CREATE TABLE texts (id TEXT PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID",
+    # Which entries the calls of an execution were, in their order.
+    """CREATE TABLE used (
+        run_id INTEGER NOT NULL, execution INTEGER NOT NULL, seqs TEXT NOT NULL, PRIMARY KEY (run_id, execution)
+    ) WITHOUT ROWID""",
+)
 
 # Closing *any* descriptor of a file drops all POSIX locks that this process has on it, SQLite's too. So the header of a
 # database that is open here is never read by hand: it was checked when it was opened first.
@@ -118,7 +128,7 @@ def _create(file: Path, key_id: str, now: float) -> None:
         try:
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {FORMAT}")
-            connection.executescript(f"BEGIN; {_TABLES} COMMIT;")
+            connection.executescript(f"BEGIN; {_TABLES} {';'.join(_SINCE_2)}; COMMIT;")
             meta = {
                 "format": str(FORMAT),
                 "journal_id": uuid.uuid4().hex,
@@ -212,6 +222,28 @@ def close(connection: sqlite3.Connection, key: tuple[int, int]) -> None:
         connection.close()
     with _mutex:
         _open_here[key] -= 1
+
+
+def upgrade(connection: sqlite3.Connection) -> None:
+    """Bring a journal of an older format to the present one, in one transaction. Nothing in it is changed."""
+    if _version(connection) == FORMAT:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if _version(connection) < 2:  # nobody else was quicker
+            for statement in _SINCE_2:
+                connection.execute(statement)
+        connection.execute("UPDATE meta SET value = ? WHERE name = 'format'", (str(FORMAT),))
+        connection.execute(f"PRAGMA user_version = {FORMAT}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return int(version)
 
 
 def set_journal_mode(connection: sqlite3.Connection, wanted: str) -> str:

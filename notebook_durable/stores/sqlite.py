@@ -7,7 +7,7 @@ import os
 import sqlite3
 import struct
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,8 +18,8 @@ from notebook_durable.errors import (
     StoreError,
     UntrustedJournalError,
 )
-from notebook_durable.model import Attempt, Claim, Entry, Outcome, Owner, RunId, RunInfo, RunStatus
-from notebook_durable.stores import folder, lease, rows, runs
+from notebook_durable.model import Attempt, Claim, Entry, ExecutionInfo, Outcome, Owner, RunId, RunInfo, RunStatus
+from notebook_durable.stores import folder, lease, rows, runs, texts
 from notebook_durable.stores.connections import Connections
 from notebook_durable.stores.driver import DRIVER_ERRORS, translate
 from notebook_durable.stores.keys import Signer
@@ -185,14 +185,31 @@ class SqliteStore:
                 self._detach(claim, (entry,))
                 raise self._taken_over(claim, entry.name)
 
+    def keep(self, claim: Claim, found: Mapping[str, str]) -> None:  # noqa: ARG002  texts belong to no run
+        """Write texts that entries name by their id; they survive the process when this returns."""
+        db = self._db
+        with db.write_lock:
+            self._check_usable()
+            try:
+                texts.keep(db.quick, found)
+            except DRIVER_ERRORS as error:
+                raise translate(error, self._file) from error
+
     def end(
-        self, claim: Claim, outcome: Outcome, status: RunStatus, changes: Sequence[Entry] = (), *, now: float
+        self,
+        claim: Claim,
+        outcome: Outcome,
+        status: RunStatus,
+        changes: Sequence[Entry] = (),
+        *,
+        now: float,
+        used: Sequence[int] | None = None,
     ) -> None:
         """End the execution, with the last changes to entries, in one transaction. On disk when this returns."""
         values = [self._values(claim, entry) for entry in changes]
         self._db.check_present()
         with self._transaction() as connection:
-            done = runs.end(connection, claim, outcome, status, now)
+            done = runs.end(connection, claim, outcome, status, now, used)
             if done:
                 connection.executemany(_PUT, values)
         if not done:
@@ -246,9 +263,49 @@ class SqliteStore:
         # One by one: several kernels may each have left an entry with the same number.
         return [entry for row in found for entry in rows.entries_from((row,), who, self._signer)]
 
+    def executions(self, run_id: int) -> Sequence[ExecutionInfo]:
+        """List the executions of a run, oldest first."""
+        with self._reading() as connection:
+            return runs.executions(connection, run_id)
+
+    def texts(self, ids: Collection[str]) -> Mapping[str, str]:
+        """Return the texts of these ids, without those that are not what their id says."""
+        with self._reading() as connection:
+            return texts.read(connection, ids)
+
     def amend(self, run_id: int, entries: Sequence[Entry]) -> None:
         """Replace entries from outside an execution, under the run's lock. On disk when this returns."""
         self._check_trusted()
+        with self._changing(run_id) as (connection, found):
+            claim = Claim(run_id, found.run, found.number, found.epoch, 0, found.owner)
+            connection.executemany(_PUT, [self._values(claim, entry) for entry in entries])
+
+    def forget(self, run_id: int, seqs: Collection[int] | None = None) -> int:
+        """Delete entries of a run for good, with their attempts; with None the whole run."""
+        with self._changing(run_id) as (connection, _):
+            return runs.forget(connection, run_id, seqs)
+
+    def sweep(self) -> int:
+        """Delete texts that no entry names, and give free space back to the disk; returns the bytes won."""
+        before = self._bytes()
+        with self._transaction() as connection:
+            texts.sweep(connection)
+        with self._db.write_lock:
+            try:
+                self._db.full.execute("VACUUM")
+                self._db.full.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            except DRIVER_ERRORS as error:
+                raise translate(error, self._file) from error
+        return before - self._bytes()
+
+    def _bytes(self) -> int:
+        names = (self._file, self._file.with_name(f"{self._file.name}-wal"))
+        return sum(file.stat().st_size for file in names if file.exists())
+
+    @contextmanager
+    def _changing(self, run_id: int) -> Iterator[tuple[sqlite3.Connection, Run]]:
+        """Hold a run that nobody executes, in a transaction."""
+        self._check_usable()
         self._db.check_present()
         with self._reading() as connection:
             run = runs.find(connection, run_id, self.location).run
@@ -259,8 +316,7 @@ class SqliteStore:
                     found = runs.find(connection, run_id, self.location)
                     if self._network and found.status is RunStatus.RUNNING:
                         self._check_lease(found, here, time.time())
-                    claim = Claim(run_id, run, found.number, found.epoch, 0, here)
-                    connection.executemany(_PUT, [self._values(claim, entry) for entry in entries])
+                    yield connection, found
             finally:
                 self._locks.release(run)
 

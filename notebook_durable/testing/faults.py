@@ -90,10 +90,17 @@ class FailingStore(_Wrapper):
         self.inner.record(claim, entry, attempt)
 
     def end(
-        self, claim: Claim, outcome: Outcome, status: RunStatus, changes: Sequence[Entry] = (), *, now: float
+        self,
+        claim: Claim,
+        outcome: Outcome,
+        status: RunStatus,
+        changes: Sequence[Entry] = (),
+        *,
+        now: float,
+        used: Sequence[int] | None = None,
     ) -> None:
         self._check()
-        self.inner.end(claim, outcome, status, changes, now=now)
+        self.inner.end(claim, outcome, status, changes, now=now, used=used)
 
     def _check(self) -> None:
         if self.failing:

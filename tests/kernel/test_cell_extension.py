@@ -60,11 +60,14 @@ def test_loading_again(start_kernel):
 def test_unload_inside_a_cell(start_kernel):
     """A durable cell that unloads the extension ends there; the kernel is whole."""
     kernel = start_kernel()
-    kernel.run("%load_ext notebook_durable")
-    kernel.run("%%durable a\nctx.run('s', int)\n%unload_ext notebook_durable")
+    kernel.run("%load_ext notebook_durable\nimport pathlib")
+    kernel.run(
+        "%%durable a\nctx.run('s', lambda: pathlib.Path('calls').open('a').write('x'))\n%unload_ext notebook_durable"
+    )
     assert kernel.run("import signal\nsignal.getsignal(signal.SIGINT) is signal.default_int_handler").result == "True"
     kernel.run("%load_ext notebook_durable")
-    assert kernel.run("%%durable a\nctx.run('s', int, '4')").result == "0"
+    assert kernel.run("%%durable a\nctx.run('s', lambda: pathlib.Path('calls').open('a').write('x'))").result == "1"
+    assert (kernel.folder / "calls").read_text() == "x"
 
 
 def test_reset_keeps_it_working(start_kernel):
@@ -210,7 +213,7 @@ AT_MOST_ONCE = """%%durable pay me
 def charge():
     open("charged", "a").write("x")
     open("reached", "w").close()
-    while block: time.sleep(0.01)
+    while os.environ.get("BLOCK"): time.sleep(0.01)
     return 1
 ctx.run("charge #1", charge, at_most_once=True)"""
 
@@ -219,7 +222,7 @@ ctx.run("charge #1", charge, at_most_once=True)"""
     ("answer", "value", "charged"),
     [
         ('--value {"a": (1, "x --key y")}', "{'a': (1, 'x --key y')}", "x"),
-        ("--value=block + 3", "3", "x"),
+        ("--value=three", "3", "x"),
         ("--retry", "1", "xx"),
     ],
 )
@@ -227,7 +230,7 @@ def test_outcome(start_this_kernel, answer, value, charged, tmp_path):
     """What the error says to type settles a step that was open when its kernel died."""
     cell = AT_MOST_ONCE.replace("pay me", '"pay me"')
     first = start_this_kernel()
-    first.run("%load_ext notebook_durable\nimport time; block = 1")
+    first.run("%load_ext notebook_durable\nimport os, time; os.environ['BLOCK'] = '1'")
     first.client.execute(cell)
     deadline = time.monotonic() + 60
     while not (tmp_path / "reached").exists():
@@ -235,7 +238,7 @@ def test_outcome(start_this_kernel, answer, value, charged, tmp_path):
         time.sleep(0.01)  # polls another process; nothing is timed
     first.kill()
     second = start_this_kernel()
-    second.run("%load_ext notebook_durable\nimport time; block = 0")
+    second.run("%load_ext notebook_durable\nimport os, time; three = 3")
     ran = second.run(cell)
     assert ran.error.startswith("OutcomeUnknownError")
     typed = next(line for line in ran.error.splitlines() if answer[:6] in line).split("    ")[1]

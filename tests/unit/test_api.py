@@ -6,6 +6,7 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+from lab import Calls
 
 from notebook_durable import AsyncContext, Context, RetryPolicy, TerminalError, durable, journal
 from notebook_durable.errors import ConfigurationError, JournalUnwritableError, UnawaitedStepError, UsageError
@@ -23,7 +24,7 @@ def own_place(tmp_path, monkeypatch):
 
 def test_a_block(tmp_path):
     """The journal lies in .durable in the working directory and replays."""
-    calls = []
+    calls = Calls()
     for _ in range(2):
         with durable("etl") as ctx:
             assert type(ctx) is Context
@@ -34,7 +35,7 @@ def test_a_block(tmp_path):
 
 def test_an_async_block():
     """async with gives an AsyncContext, as in Restate."""
-    calls = []
+    calls = Calls()
 
     async def main():
         async with durable("etl") as ctx:
@@ -47,7 +48,7 @@ def test_an_async_block():
 
 def test_a_function():
     """Called with its own arguments; the context is passed first."""
-    calls = []
+    calls = Calls()
 
     @durable("report", key=lambda day, **_: day)
     def report(ctx, day, *, title="t"):
@@ -109,7 +110,7 @@ def test_restates_first_example_as_printed():
 
 def test_restates_second_example_as_printed():
     """The same page, "Retrying": bounds, and TerminalError caught."""
-    calls = []
+    calls = Calls()
 
     def write_to_other_system():
         calls.append(1)

@@ -7,6 +7,7 @@ import traceback
 from datetime import timedelta
 
 import pytest
+from lab import Outside
 
 from notebook_durable.errors import ConfigurationError, RetryableError, TerminalError
 from notebook_durable.events import AttemptFailed
@@ -14,7 +15,7 @@ from notebook_durable.model import EntryStatus, Failure, RunStatus
 from notebook_durable.retry import DEFAULT_FATAL, RetryPolicy
 
 
-class Flaky:
+class Flaky(Outside):
     """Fails as often as told, then gives its value."""
 
     def __init__(self, times, error=None, value="ok"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from lab import Calls
 
 from notebook_durable.errors import OutcomeUnknownError, TerminalError
 from notebook_durable.events import StepReplayed, StepStarted
@@ -178,7 +179,7 @@ def test_at_most_once_that_finished_replays(lab):
 
 def test_a_failure_that_left_the_cell_is_tried_again_with_a_new_budget(lab):
     """Row 5: the user came back to retry."""
-    left = [3]
+    left = Calls([3])
 
     def step():
         lab.called("x")

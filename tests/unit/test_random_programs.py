@@ -12,7 +12,7 @@ from collections import Counter
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from lab import Lab
+from lab import Lab, Outside
 
 from notebook_durable.errors import TerminalError
 from notebook_durable.stores.memory import MemoryStore
@@ -30,7 +30,7 @@ programs = st.lists(actions, min_size=1, max_size=8)
 crashes = st.lists(st.tuples(st.sampled_from(["begin", "record"]), st.integers(1, 6), st.booleans()), max_size=6)
 
 
-class World:
+class World(Outside):
     """What is outside: how often each thing was done, and flaky services that remember."""
 
     def __init__(self):

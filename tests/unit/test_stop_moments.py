@@ -7,6 +7,7 @@ import signal
 import time
 
 import pytest
+from lab import Calls, Outside
 
 from notebook_durable import durable
 from notebook_durable.errors import UnawaitedStepError, UsageError
@@ -49,7 +50,7 @@ def only_entry(store):
 @pytest.mark.parametrize("at_most_once", [False, True])
 def test_stop_while_an_attempt_is_written_down(at_most_once):
     """The function was not called: no attempt is used up, and an at_most_once step need not be asked about."""
-    store, calls = MemoryStore(), []
+    store, calls = MemoryStore(), Calls()
     stopping = StoppingStore(store, "begin", EntryStatus.RUNNING)
     with pytest.raises(KeyboardInterrupt), durable("wf", store=stopping) as ctx:
         ctx.run("x", calls.append, 1, max_attempts=1, at_most_once=at_most_once)
@@ -62,7 +63,7 @@ def test_stop_while_an_attempt_is_written_down(at_most_once):
 
 def test_stop_while_a_result_is_written_down():
     """The result is kept, then Stop is raised."""
-    store, calls = MemoryStore(), []
+    store, calls = MemoryStore(), Calls()
     stopping = StoppingStore(store, "record", EntryStatus.SUCCEEDED)
     with pytest.raises(KeyboardInterrupt), durable("wf", store=stopping) as ctx:
         ctx.run("x", lambda: calls.append(1) or 7)
@@ -88,7 +89,7 @@ def test_stop_while_a_value_is_pickled():
 
 def test_stop_while_a_failure_is_written_down():
     """The cell never saw the failure, so it is tried again and not replayed."""
-    store, calls = MemoryStore(), []
+    store, calls = MemoryStore(), Calls()
     stopping = StoppingStore(store, "record", EntryStatus.FAILED)
 
     def fail():
@@ -173,11 +174,12 @@ def test_a_stop_that_the_step_swallows_does_not_stick():
 
 
 def test_equal_names_in_tasks_side_by_side_are_refused():
-    """Their order may differ from run to run, and each would get the other's value."""
+    """With inputs that can't be compared each might get the other's value on replay."""
 
     async def work(ctx, i):
+        client = Outside()
         await ctx.run(f"first {i}", asyncio.sleep, 0)
-        return await ctx.run("second", int)
+        return await ctx.run("second", lambda: bool(client))
 
     async def main(store):
         async with durable("wf", store=store) as ctx:
@@ -185,6 +187,27 @@ def test_equal_names_in_tasks_side_by_side_are_refused():
 
     with pytest.raises(UsageError, match="step 'second' is used by two tasks that run side by side"):
         asyncio.run(main(MemoryStore()))
+
+
+def test_equal_names_in_tasks_side_by_side_are_told_apart_by_their_inputs():
+    """Each gets its own value on replay, in whichever order they come."""
+    order = Calls()
+
+    async def work(ctx, i):
+        for _ in range(order[0][i]):
+            await asyncio.sleep(0)
+        return await ctx.run("second", lambda: i * 10)
+
+    async def main(store):
+        async with durable("wf", store=store) as ctx:
+            return await asyncio.gather(work(ctx, 0), work(ctx, 1))
+
+    store = MemoryStore()
+    order.append([0, 5])
+    assert asyncio.run(main(store)) == [0, 10]
+    order[0] = [5, 0]
+    assert asyncio.run(main(store)) == [0, 10]
+    assert len(store.read(store.runs()[0].id)) == 2
 
 
 def test_equal_names_in_tasks_one_after_the_other_are_fine():

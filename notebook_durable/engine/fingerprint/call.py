@@ -1,0 +1,213 @@
+"""One described call: its inputs and their digests, and what can be told of them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from pathlib import Path, PurePath
+from types import FunctionType, ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from notebook_durable.engine.fingerprint.content import Digest
+from notebook_durable.engine.fingerprint.shorts import short
+from notebook_durable.engine.source import source_text
+from notebook_durable.parts import Code, Function, Input, Parts, text_id
+from notebook_durable.redact import redact
+
+if TYPE_CHECKING:
+    from notebook_durable.engine.fingerprint.code import Reach
+    from notebook_durable.engine.fingerprint.describe import Fingerprinter
+
+__all__ = ["VERSION", "CallDescription", "Named"]
+
+#: Of the definition of a fingerprint. Entries with another one (format 1 had none) are found by name and order.
+VERSION = 2
+
+# Their content can't change, so it needn't be looked at again after the step.
+_FIXED = (type(None), bool, int, float, complex, str, bytes, type, FunctionType, ModuleType, PurePath, Enum)
+#: Looks like the path of a file or a URL: a separator or a suffix, and nothing that a sentence or a query has.
+_PATH = re.compile(
+    r"[^\s*?<>|\"';=()]*[/\\][^\s*?<>|\"';=()]+"  # data/orders, sqlite:///orders.db
+    r"|[^\n*?<>|\"';=()]*[^\s*?<>|\"';=()./\\]\.[A-Za-z]\w{0,7}"  # orders.csv, my orders.csv
+)
+_LONGEST_PATH = 1024
+
+
+class Named(NamedTuple):
+    """One input."""
+
+    name: str
+    value: Any
+    digest: Digest
+    memo: bool = False
+    is_file: bool = False
+
+
+class CallDescription:
+    """See ``protocols.Description``."""
+
+    __slots__ = (
+        "_before",
+        "_fingerprint",
+        "_maker",
+        "_names",
+        "_reach",
+        "_target",
+        "function",
+        "inputs",
+        "libraries",
+        "memos",
+    )
+
+    def __init__(self, maker: Fingerprinter, target: Any, reach: Reach | None) -> None:
+        self._maker = maker
+        self._target = target
+        self._reach = reach
+        self._fingerprint = ""
+        self._before: dict[str, tuple[Any, ...]] = {}
+        self.function = b""
+        self.inputs: list[Named] = []
+        self._names: list[str] | None = None
+        self.libraries = ""
+        self.memos: frozenset[str] = frozenset()
+
+    @property
+    def fingerprint(self) -> str:
+        if not self._fingerprint:
+            pieces = [self.function if self._reach is None else self._reach.digest]
+            # By name: in which order bytecode reads its globals differs between versions of Python.
+            for name, digest in sorted([(named[0], named[2][0]) for named in self.inputs]):
+                pieces += (f"{len(name)}:{name}{len(digest)}:".encode("utf-8", "surrogatepass"), digest)
+            hasher = self._maker.new_hash()
+            hasher.update(b"".join(pieces))
+            self._fingerprint = hasher.digest()[:16].hex()
+            if self.memos:
+                self._before = {named.name: tuple(named.value) for named in self.inputs if named.memo}
+        return self._fingerprint
+
+    @property
+    def tracked(self) -> bool:
+        return not any(named.digest.untracked for named in self.inputs)
+
+    @property
+    def names(self) -> Sequence[str]:
+        return [named.name for named in self.inputs] if self._names is None else self._names
+
+    @names.setter
+    def names(self, names: list[str]) -> None:
+        self._names = names
+
+    def mark(self, name: str, value: bytes, short: str) -> None:
+        self.inputs.append(Named(name, short, Digest(value), is_file=True))
+
+    def things(self) -> Sequence[Any]:
+        return [part.value for named in self.inputs for part in named.digest.untracked]
+
+    def values(self) -> Sequence[Any]:
+        return [named.value for named in self.inputs]
+
+    def paths(self) -> Sequence[str]:
+        found = (_path(named.value) for named in self.inputs if isinstance(named.value, (str, PurePath)))
+        return [path for path in found if path]
+
+    def unknown(self, names: Sequence[str]) -> Sequence[str]:
+        there = {name for full in self.names for name in (full, full.partition(".")[0])}
+        return [name for name in names if name not in there]
+
+    def input(self, name: str) -> Any:
+        return next((named.value for named in self.inputs if named.name == name), None)
+
+    def changed(self) -> Sequence[str]:
+        """Compare each input that can change with how it was, and return the names of those that differ."""
+        return [
+            named.name
+            for named in self.inputs
+            if not isinstance(named.value, _FIXED) or named.is_file
+            if self._has_changed(named)
+        ]
+
+    def _has_changed(self, named: Named) -> bool:
+        if named.is_file:
+            if not named.name.startswith("file "):
+                return False
+            return self._maker.files.digest(named.value) != named.digest.digest
+        if not named.memo:
+            return self._maker.digest(named.value).digest != named.digest.digest
+        memo, before = named.value, self._before.get(named.name, ())
+        old = {key: memo[key] for key in before if key in memo}
+        own = self._maker.memos.without_own(memo)
+        if len(old) < len(before):
+            return True
+        kept = {key: value for key, value in own.items() if key in old}
+        if self._maker.digest(kept).digest != named.digest.digest:
+            return True
+        self._maker.memos.take_growth(memo, before)
+        return False
+
+    # -- what is written down
+
+    def parts(self) -> Parts:
+        inputs: dict[str, Input] = {}
+        untracked: dict[str, tuple[str, ...]] = {}
+        shares: list[str] = []
+        for named in self.inputs:
+            told = str(named.value) if named.is_file else short(named.name, named.value)
+            inputs[named.name] = Input(self._stored(named.digest.digest), redact(told) if named.is_file else told)
+            types = tuple(dict.fromkeys(part.type_name for part in named.digest.untracked))
+            if named.memo:
+                types = (*types, "what the step keeps in it")
+            if types:
+                shares += [f"{named.name}: {name}" for name in types]
+                untracked[named.name] = types
+            path = _path(named.value)
+            if path is not None and not named.is_file:
+                shares.append(f"file: {redact(str(named.value))}")
+                if self._is_untracked_file(path):
+                    untracked[named.name] = (*types, "file not tracked")
+        code, _ = self._code()
+        return Parts(self.libraries, code, inputs, untracked, tuple(shares))
+
+    def _stored(self, digest: bytes) -> str:
+        # Once more: that of a short value is the value itself.
+        hasher = self._maker.new_hash()
+        hasher.update(digest)
+        return hasher.digest()[:16].hex()
+
+    def texts(self) -> Mapping[str, str]:
+        return self._code()[1]
+
+    def _is_untracked_file(self, path: str) -> bool:
+        return Path(path).is_file() and not any(
+            named.is_file and isinstance(named.value, str) and os.path.normpath(named.value) == path
+            for named in self.inputs
+        )
+
+    def _code(self) -> tuple[str, dict[str, str]]:
+        if self._reach is None:
+            return self._add({}, Code({_library(self._target): Function(self.function.hex())}).as_text())
+        texts: dict[str, str] = {}
+        functions = {}
+        for label, part in self._reach.codes.items():
+            text = "" if part.code is None else redact(source_text(part.code))
+            functions[label] = Function(part.digest.hex(), self._add(texts, text)[0] if text else "")
+        return self._add(texts, Code(functions, tuple(self._reach.bytecode)).as_text())
+
+    def _add(self, texts: dict[str, str], text: str) -> tuple[str, dict[str, str]]:
+        name = text_id(text, self._maker.new_hash())
+        texts[name] = text
+        return name, texts
+
+
+def _library(target: Any) -> str:
+    name = getattr(target, "__qualname__", None) or type(target).__qualname__
+    return f"{getattr(target, '__module__', None) or type(target).__module__}.{name}"
+
+
+def _path(value: Any) -> str | None:
+    if isinstance(value, PurePath):
+        return os.path.normpath(value)
+    if isinstance(value, str) and len(value) <= _LONGEST_PATH and _PATH.fullmatch(value):
+        return os.path.normpath(value)
+    return None

@@ -1,0 +1,188 @@
+"""The commands that notebook (``%durable ...``) and shell (``notebook-durable ...``) have in common: one table."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from notebook_durable.errors import ConfigurationError
+from notebook_durable.history.removal import Plan
+
+__all__ = ["COMMANDS", "Command", "agreed", "carry_out", "fill", "settle"]
+
+_KEY = {"metavar": "KEY", "help": "the run's key, if the workflow has several"}
+_RUN = {"type": int, "metavar": "N", "help": "the run's number; archived ones too (see history)"}
+_STEP = {"metavar": "STEP", "help": "the step, where a name with blanks could mean two things"}
+_SURE: Mapping[str, Mapping[str, Any]] = {
+    "--dry-run": {"action": "store_true", "help": "only say what would be done"},
+    "--yes": {"action": "store_true", "help": "don't ask"},
+}
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command.
+
+    Attributes:
+        usage: what follows its name.
+        help: one line.
+        act: carries it out on a JournalView, with the parsed options; returns what is shown.
+        options: by name, as argparse takes them.
+        named: whether a workflow is named; None: it may be, and need not.
+        step: whether a step may follow the name; "needed" if it must.
+    """
+
+    usage: str
+    help: str
+    act: Callable[[Any, argparse.Namespace], Any]
+    options: Mapping[str, Mapping[str, Any]]
+    named: bool = True
+    step: str = ""
+
+
+def _diff(view: Any, options: argparse.Namespace) -> Any:
+    return view.diff(options.name, runs=options.run, executions=options.execution, key=options.key)
+
+
+def _gc(view: Any, options: argparse.Namespace) -> Any:
+    return view.gc(keep_runs=options.keep_runs, older_than=options.older_than, max_size=options.max_size)
+
+
+def _recorded(view: Any, options: argparse.Namespace) -> Any:
+    return view.recorded(options.name, options.step, key=options.key, run=options.run)
+
+
+COMMANDS: Mapping[str, Command] = {
+    "show": Command(
+        "NAME [--key KEY] [--run N]", "the steps of a run, as they stand",
+        lambda view, o: view.show(o.name, o.key, run=o.run), {"--key": _KEY, "--run": _RUN},
+    ),
+    "why": Command(
+        "NAME [STEP] [--key KEY] [--run N]", "why each step of the latest execution ran, or that it was replayed",
+        lambda view, o: view.why(o.name, o.step, key=o.key, run=o.run),
+        {"--key": _KEY, "--run": _RUN, "--step": _STEP}, step="may",
+    ),
+    "history": Command(
+        "NAME [--key KEY] [--run N]", "runs, executions, and the versions of each step",
+        lambda view, o: view.history(o.name, key=o.key, run=o.run), {"--key": _KEY, "--run": _RUN},
+    ),
+    "load": Command(
+        "NAME STEP [--key KEY] [--run N]", "a recorded value; STEP@2 is the second version of a step, see history",
+        _recorded, {"--key": _KEY, "--run": _RUN, "--step": _STEP}, step="needed",
+    ),
+    "diff": Command(
+        "NAME [--run A B] [--execution A B] [--key KEY]", "two runs, or two executions of one, step by step", _diff,
+        {
+            "--run": {"type": int, "nargs": "+", "metavar": "N", "help": "two runs; one, with --execution"},
+            "--execution": {"type": int, "nargs": 2, "metavar": ("A", "B"), "help": "two executions of one run"},
+            "--key": _KEY,
+        },
+    ),
+    "rewind": Command(
+        "NAME --to STEP [--key KEY] [--dry-run] [--yes]", "that step and what came after it run again next time",
+        lambda view, o: view.rewind(o.name, o.to, key=o.key),
+        {"--to": {"nargs": "+", "required": True, "metavar": "STEP", "help": "the step"}, "--key": _KEY, **_SURE},
+    ),
+    "forget": Command(
+        "NAME [STEP] [--key KEY] [--run N] [--dry-run] [--yes]", "delete all runs of a name, or of one step, for good",
+        lambda view, o: view.forget(o.name, o.step, key=o.key, run=o.run),
+        {"--key": _KEY, "--run": _RUN, "--step": _STEP, **_SURE}, step="may",
+    ),
+    "gc": Command(
+        "[--keep-runs N] [--older-than 30d] [--max-size 10GB] [--dry-run] [--yes]",
+        "delete archived runs and history; without options what is older than 30 days", _gc,
+        {
+            "--keep-runs": {"type": int, "metavar": "N", "help": "keep the N newest archived runs of each"},
+            "--older-than": {"metavar": "AGE", "help": "what was neither recorded nor replayed for so long: 30d, 12h"},
+            "--max-size": {"metavar": "SIZE", "help": "the oldest first, until the rest fits in: 10GB"},
+            **_SURE,
+        },
+        named=False,
+    ),
+}  # fmt: skip
+
+
+def fill(parser: argparse.ArgumentParser, command: Command) -> argparse.ArgumentParser:
+    """Give a parser the arguments of a command."""
+    if command.named:
+        metavar = "NAME" if not command.step else "NAME STEP" if command.step == "needed" else "NAME [STEP]"
+        parser.add_argument("words", nargs="*", metavar=metavar, help="names with blanks may be put in quotes")
+    for name, settings in command.options.items():
+        parser.add_argument(*(("--yes", "-y") if name == "--yes" else (name,)), **settings)
+    return parser
+
+
+def carry_out(view: Any, command: Command, options: argparse.Namespace, parser: argparse.ArgumentParser) -> Any:
+    """Do what the options ask for, as far as it takes nothing away; returns what is to be shown.
+
+    Args:
+        view: the JournalView.
+        command: which.
+        options: of the parser that :func:`fill` made.
+        parser: its ``error`` is called for what is missing.
+    """
+    if command.named:
+        if not options.words:
+            parser.error("name the workflow")
+        options.name, options.step = name_and_step(view, options.words, command, getattr(options, "step", None))
+        if command.step == "needed" and options.step is None:
+            parser.error(f"name the step behind '{options.name}'")
+    if isinstance(getattr(options, "to", None), list):
+        options.to = " ".join(options.to)
+    return command.act(view, options)
+
+
+def name_and_step(view: Any, words: Sequence[str], command: Command, step: str | None) -> tuple[str, str | None]:
+    """Tell where in unquoted words the workflow's name ends and the step's begins.
+
+    Raises:
+        ConfigurationError: if both readings are possible.
+    """
+    everything = " ".join(words)
+    if not command.step or step is not None:
+        return everything, step
+    names = {run.run.workflow for run in view.runs(archived=True)}
+    readings = [
+        (name, " ".join(words[count:]) or None)
+        for count in range(1, len(words) + 1)
+        if (name := " ".join(words[:count])) in names
+    ]
+    if len(readings) > 1:
+        readings = [one for one in readings if one[1] is None or _has_step(view, *one)]
+    if len(readings) == 1:
+        return readings[0]
+    if not readings:
+        return everything, None  # looking for it says what there is
+    told = " or ".join(f'"{name}"' + (f' --step "{step}"' if step else "") for name, step in readings)
+    raise ConfigurationError(f"'{everything}' can mean several things: say which with quotes and --step: {told}")
+
+
+def _has_step(view: Any, name: str, step: str | None) -> bool:
+    known = view.steps(name)
+    return step in known or (step or "").rpartition("@")[0] in known
+
+
+def settle(
+    plan: Plan, options: argparse.Namespace, show: Callable[[Any], None], ask: Callable[[str], bool]
+) -> str | None:
+    """Show what will be taken away, ask unless told not to, and do it; returns what was done.
+
+    Args:
+        plan: what.
+        options: ``yes`` and ``dry_run``.
+        show: shows the plan.
+        ask: asks a question; False means no.
+    """
+    show(plan)
+    if not plan or options.dry_run:
+        return None
+    if not options.yes and not ask(f"{plan.question} [y/N] "):
+        return "nothing was done"
+    return plan.apply()
+
+
+def agreed(answer: str) -> bool:
+    """Tell whether an answer means yes."""
+    return answer.strip().lower() in ("y", "yes")

@@ -1,0 +1,198 @@
+"""What can be asked of a journal's history, by name: the methods of ``journal()`` that the commands are made of."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from notebook_durable.errors import ConfigurationError
+from notebook_durable.history.collect import collect
+from notebook_durable.history.diff import DiffView, diff, sides
+from notebook_durable.history.listing import HistoryView, history
+from notebook_durable.history.log import RunLog, find_run, read_log
+from notebook_durable.history.removal import Plan, forget, rewind
+from notebook_durable.history.values import Recorded, recorded
+from notebook_durable.history.why import WhyView, why
+from notebook_durable.model import RunInfo
+from notebook_durable.protocols import Serializer, Store
+
+__all__ = ["HistoryMethods"]
+
+
+class HistoryMethods:
+    """Questions about the runs of one store.
+
+    Args:
+        store: the journal.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def runs(self, workflow: str | None = None, *, archived: bool = False) -> Sequence[RunInfo]:
+        """List runs, newest first.
+
+        Args:
+            workflow: only those of this name.
+            archived: also those that a later run has replaced.
+        """
+        return self._store.runs(workflow, archived=archived)
+
+    def find(self, name: str, key: str | None = None, run: int | None = None) -> RunInfo:
+        """Return the newest run of a workflow, or the one with this number, archived or not.
+
+        Raises:
+            ConfigurationError: if there is none, or several keys and none was given; lists what there is.
+        """
+        return find_run(self._store, name, key, run)
+
+    def steps(self, name: str) -> Sequence[str]:
+        """List the names of a workflow's steps, in all its runs: "load", "load #2"."""
+        logs = (read_log(self._store, run, payloads=False) for run in self.runs(name, archived=True))
+        return list(dict.fromkeys(str(key) for log in logs for key in log.versions))
+
+    def why(self, name: str, step: str | None = None, *, key: str | None = None, run: int | None = None) -> WhyView:
+        """Say for each step of the latest execution, or one of them, why it ran, or that it was replayed.
+
+        Args:
+            name: the workflow.
+            step: "load" (all calls of that name), or "load #2".
+            key: the run's key.
+            run: the run's number; None: the newest.
+        """
+        return why(self._store, self._log(name, key, run), step)
+
+    def history(self, name: str, *, key: str | None = None, run: int | None = None) -> HistoryView:
+        """List a workflow's runs, archived ones too, their executions, and each step's versions in one run.
+
+        Args:
+            name: the workflow.
+            key: only runs with this key.
+            run: number of the run whose steps are listed; None: the newest.
+        """
+        keys = {one.run.key for one in self.runs(name, archived=True)} if key is None else {key}
+        shown = self.find(name, key, run) if run is not None or len(keys) < 2 else None
+        logs = self._logs(name, key)
+        return history(name, logs, next((log for log in logs if shown and log.info.id == shown.id), None))
+
+    def recorded(self, name: str, step: str, *, key: str | None = None, run: int | None = None) -> Recorded:
+        """Return a recorded value as it lies in the journal; ``.value()`` brings it back, ``.payload`` is its bytes.
+
+        Args:
+            name: the workflow.
+            step: "load", "load #2", or an older version of it: "load@1" (see ``history``).
+            key: the run's key.
+            run: the run's number; None: the newest.
+
+        Raises:
+            ReplayError: if the step has no value, or its entry is not authentic.
+        """
+        return recorded(self._log(name, key, run), step)
+
+    def load(
+        self,
+        name: str,
+        step: str,
+        *,
+        key: str | None = None,
+        run: int | None = None,
+        serializer: Serializer | None = None,
+    ) -> Any:
+        """Return the value that a step recorded; arguments as of :meth:`recorded`.
+
+        Args:
+            serializer: the object that wrote it, if that was none of the built-in ones.
+
+        Raises:
+            ReplayError: if it has none that can be brought back here and now; says what to do.
+        """
+        return self.recorded(name, step, key=key, run=run).value(serializer)
+
+    def diff(
+        self,
+        name: str,
+        *,
+        runs: Sequence[int] | None = None,
+        executions: Sequence[int] | None = None,
+        key: str | None = None,
+    ) -> DiffView:
+        """Compare two runs, or two executions of one, step by step: code, inputs, values.
+
+        Args:
+            name: the workflow.
+            runs: the numbers of two runs; None: the newest two, or the newest executions if there is one run only.
+            executions: the numbers of two executions, of the newest run or the one that ``runs`` names.
+            key: the run's key.
+
+        Raises:
+            ConfigurationError: if there are no two to compare.
+        """
+        wanted = None if runs is None else list(runs)
+        for what, numbers, fits in (("runs", wanted, (1, 2)), ("executions", executions, (2,))):
+            if numbers is not None and len(numbers) not in fits:
+                raise ConfigurationError(f"{what}: two numbers are compared, not {len(numbers)}")
+        exact = self.find(name, key, wanted[0] if wanted else None)
+        return diff(self._store, *sides(self._logs(name, exact.run.key), wanted, executions))
+
+    def _log(self, name: str, key: str | None, run: int | None) -> RunLog:
+        return read_log(self._store, self.find(name, key, run))
+
+    def _logs(self, name: str, key: str | None) -> list[RunLog]:
+        found = [run for run in self.runs(name, archived=True) if key is None or run.run.key == key]
+        if not found:
+            self.find(name, key)  # raises, listing what there is
+        return [read_log(self._store, run) for run in found]
+
+    # -- taking away: what is returned shows what will go, and does it with `.apply()`
+
+    def rewind(self, name: str, to: str, *, key: str | None = None) -> Plan:
+        """Plan that a step, and what came after it in the latest execution, runs again next time.
+
+        Args:
+            name: the workflow.
+            to: the first step that runs again.
+            key: the run's key.
+
+        Returns:
+            What will run again; ``.apply()`` does it. The values stay in the history.
+        """
+        return rewind(self._store, self._log(name, key, None), to)
+
+    def forget(self, name: str, step: str | None = None, *, key: str | None = None, run: int | None = None) -> Plan:
+        """Plan to delete all runs of a workflow, or all entries of one of its steps, for good.
+
+        Args:
+            name: the workflow.
+            step: "load" (all calls of that name), or "load #2"; None: everything.
+            key: only runs with this key.
+            run: only the run with this number.
+
+        Returns:
+            What will be deleted; ``.apply()`` does it.
+        """
+        logs = self._logs(name, key)
+        if run is not None:
+            exact = self.find(name, key, run)
+            logs = [log for log in logs if log.info.id == exact.id]
+        return forget(self._store, logs, step)
+
+    def gc(
+        self,
+        *,
+        keep_runs: int | None = None,
+        older_than: str | float | timedelta | None = None,
+        max_size: str | int | None = None,
+    ) -> Plan:
+        """Plan to delete archived runs and history; never what a run stands at, nor a run that is being executed.
+
+        Args:
+            keep_runs: keep the newest archived runs of each workflow and key, this many.
+            older_than: what was neither recorded nor replayed for so long: "30d", seconds, or a timedelta.
+            max_size: the oldest first, until the values that remain fit in: "10GB", or bytes.
+
+        Returns:
+            What will be deleted; ``.apply()`` does it. Without arguments: what is older than 30 days.
+        """
+        return collect(self._store, now=time.time(), keep_runs=keep_runs, older_than=older_than, max_size=max_size)

@@ -1,0 +1,93 @@
+"""The whole table of edits on the engine: no stale value, no needless run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+from edits.judge import Verdict, judge
+from edits.row import Row
+from edits.runner import Execution, afresh, play
+from edits.table import ASYNC_ROWS, KEPT_ROWS, ROWS
+
+from notebook_durable.protocols import Store
+from notebook_durable.stores.memory import MemoryStore
+
+pytestmark = pytest.mark.once
+
+CASES = [
+    pytest.param(row, mode, id=f"{row.id}-{mode}")
+    for mode, rows in (("restart", ROWS), ("async", ASYNC_ROWS), ("kept", KEPT_ROWS))
+    for row in rows
+    if row.needs != "kernel"
+]
+
+
+class Trial:
+    """Plays each row and its oracle once: on SQLite across a restart, in memory (faster) in the other modes."""
+
+    def __init__(self, make_folder: Callable[[str], Path]) -> None:
+        self._make_folder = make_folder
+        self._stores: dict[str, Path | Store] = {
+            "restart": make_folder("journal"), "async": MemoryStore(), "kept": MemoryStore(),
+        }  # fmt: skip
+
+    @cache  # noqa: B019  lives as long as the module's tests
+    def oracle(self, row: Row, mode: str) -> Execution:
+        return afresh(row, self._make_folder("oracle"), kept=mode == "kept")
+
+    @cache  # noqa: B019
+    def verdict(self, row: Row, mode: str) -> Verdict:
+        executions = play(row, self._make_folder("row"), self._stores[mode], kept=mode == "kept")
+        return judge(row, executions, self.oracle(row, mode))
+
+
+@pytest.fixture(scope="module")
+def trial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
+    key = tmp_path_factory.mktemp("key") / "key"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NOTEBOOK_DURABLE_KEY_FILE", str(key))
+        yield Trial(tmp_path_factory.mktemp)
+
+
+@pytest.mark.parametrize(("row", "mode"), CASES)
+def test_edit(row: Row, mode: str, trial: Trial) -> None:
+    """What computes something new runs, the rest replays, and the value is that of running everything afresh."""
+    faults = trial.verdict(row, mode).faults
+    assert not faults, "\n".join([*faults, "--- before", *text_of(row, 0), "--- after", *text_of(row, -1)])
+
+
+def text_of(row: Row, version: int) -> list[str]:
+    return ["# %%\n" + cell.text for cell in row.versions[version].cells]
+
+
+def test_nothing_stale_nothing_needless(trial: Trial, record_property: Callable[[str, object], None]) -> None:
+    """Over the whole table: 0 stale values, 0 needless runs."""
+    verdicts = [trial.verdict(*case.values) for case in CASES]
+    counts = {
+        "edits": len(ROWS),
+        "played": len(verdicts),
+        "stale": sum(v.stale or v.missed > 0 for v in verdicts),
+        "needless": sum(v.needless > 0 for v in verdicts),
+    }
+    for name, count in counts.items():
+        record_property(name, count)
+    print(", ".join(f"{name} {count}" for name, count in counts.items()))
+    assert len(ROWS) >= 80
+    assert (counts["stale"], counts["needless"]) == (0, 0)
+
+
+def test_rows_say_what_is_right(trial: Trial) -> None:
+    """The values and steps that rows ask for are those of running afresh: the table is checked without a journal."""
+    wrong = []
+    for case in CASES:
+        row, mode = case.values
+        seen = trial.oracle(row, mode)
+        error = type(seen.error).__name__ if seen.error else ""
+        if (repr(seen.out), error) != (repr(row.fresh.out), row.errors[-1]):
+            wrong.append(f"{case.id}: {seen.out!r} {seen.error!r}, the row says {row.fresh.out!r} {row.errors[-1]}")
+        if seen.runs != row.fresh.runs + row.fresh.replays:
+            wrong.append(f"{case.id}: has steps {seen.runs}, the row {row.fresh.runs + row.fresh.replays}")
+    assert not wrong, "\n".join(wrong)
