@@ -115,7 +115,7 @@ def judge(rows: list[Row], plain: dict[str, Any], results: dict[str, Any], afres
             continue
         last, right = results[name][-1], afresh[name][-1]
         count.played.append(row.id)
-        more = Counter(last["called"]) - row.fresh.runs
+        more = Counter(name for name in last["called"] if name not in row.either) - row.fresh.runs
         if last["out"] != right["out"]:
             count.stale.append(row.id)
         if more:

@@ -59,6 +59,7 @@ __all__ = [
     "TerminalError",
     "UnawaitedStepError",
     "UndefinedClassError",
+    "UndefinedNameError",
     "UnknownSerializerError",
     "UntrustedJournalError",
     "UsageError",
@@ -242,6 +243,25 @@ class UndefinedClassError(ReplayError):
             "that defines it, then run this cell again; the recorded value is kept."
         )
         self.class_name = class_name
+        self.step = step
+
+
+class UndefinedNameError(DurableError, NameError):
+    """A step reads a name that this kernel has not defined yet, and its recorded result was computed with it.
+
+    Raised before the step runs: it would fail, perhaps after half of its work, and what is recorded would be gone by.
+
+    Attributes:
+        undefined: the name.
+        step: the step that reads it.
+    """
+
+    def __init__(self, undefined: str, step: str) -> None:
+        super().__init__(
+            f"step '{step}' reads '{undefined}', which is not defined in this kernel. Its recorded result was computed "
+            "with it, and is kept. Run the cell that defines it, then run this cell again."
+        )
+        self.undefined = undefined
         self.step = step
 
 

@@ -233,6 +233,9 @@ class Description(Protocol):
     def paths(self) -> Sequence[str]:
         """Return its text and path inputs that look like the path of a file, or a URL."""
 
+    def missing(self) -> Sequence[str]:
+        """Return the names that its code reads and that are not defined."""
+
     def unknown(self, names: Sequence[str]) -> Sequence[str]:
         """Return those of the names that are no input of it."""
 

@@ -33,6 +33,9 @@ class _BaseContext:
         """The run that is executed: its workflow's name and its key."""
         return self._session.run
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError("ctx belongs to its cell and can't be stored")
+
     def __repr__(self) -> str:
         state = "open" if self._session.is_open else "ended"
         return f"<{type(self).__name__} of '{self._session.run}', {state}>"

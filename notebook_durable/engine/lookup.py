@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from notebook_durable.engine.journal import Match, Place
 from notebook_durable.engine.options import DEFAULT_OPTIONS, StepSpec, as_list
 from notebook_durable.engine.why import reason
-from notebook_durable.errors import ConfigurationError, StoreError
+from notebook_durable.errors import ConfigurationError, StoreError, UndefinedNameError
 from notebook_durable.model import Entry, EntryStatus, StepCode
-from notebook_durable.parts import parts_from, prefix
+from notebook_durable.parts import code_from, parts_from, prefix
 from notebook_durable.protocols import Description
 from notebook_durable.render import duration
 
@@ -119,12 +119,33 @@ def record_of(session: Session, spec: StepSpec, place: Place, found: Found) -> t
         compared = found.superseded[0]
     elif not why:
         compared = session.journal.before(place, call.fingerprint)
-        why = reason(compared, parts, {**_texts_of(session, compared), **texts})
+        both = {**_texts_of(session, compared), **texts}
+        _check_defined(place, call, compared, both)
+        why = reason(compared, parts, both)
     if parts.shares:
         for old in session.journal.undone_by(place.name, parts.shares):
             found.superseded.append(old._replace(status=EntryStatus.SUPERSEDED, note="another version of it ran since"))
     parts = parts._replace(why=why, instead=None if compared is None else compared.seq)
     return StepCode("", parts.as_text(), call.fingerprint, session.describer.version), why, texts
+
+
+def _check_defined(place: Place, call: Description, compared: Entry | None, texts: Mapping[str, str]) -> None:
+    """Refuse to run a step anew only because the cell that defines what it reads was not run in this kernel.
+
+    Raises:
+        UndefinedNameError: naming what its recorded result was computed with, and is not defined.
+    """
+    if compared is None or compared.status is not EntryStatus.SUCCEEDED:
+        return
+    missing = call.missing()
+    if not missing:
+        return
+    before = parts_from(compared.code.inputs)
+    known = {label.removeprefix("class ").partition(".")[0] for label in code_from(texts.get(before.code, "")).functions}
+    known |= {label.partition(".")[0] for label in before.inputs}
+    for name in missing:
+        if name in known:
+            raise UndefinedNameError(name, place.name)
 
 
 def _texts_of(session: Session, entry: Entry | None) -> Mapping[str, str]:

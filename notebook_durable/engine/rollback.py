@@ -1,7 +1,7 @@
 """Sagas: steps that undo others, run in reverse order when a TerminalError leaves the cell.
 
 Each is a step like any other: journaled, retried under its policy, and replayed if the kernel dies before the last
-one is done. What was undone must not replay, so after a finished rollback the next execution starts over (design section 4).
+one is done. What was undone must not replay: after a finished rollback the next execution starts over (design 4).
 """
 
 from __future__ import annotations

@@ -11,8 +11,9 @@ from notebook_durable.stores.rows import Damaged
 
 __all__ = ["DRIVER_ERRORS", "translate"]
 
-#: What calls of the driver may raise; OverflowError: a number or value larger than SQLite's columns.
-DRIVER_ERRORS = (sqlite3.Error, OSError, OverflowError, Damaged)
+#: What calls of the driver may raise; OverflowError: a number or value larger than SQLite's columns;
+#: UnicodeDecodeError: a message of SQLite that quotes a damaged file.
+DRIVER_ERRORS = (sqlite3.Error, OSError, OverflowError, UnicodeDecodeError, Damaged)
 
 _ELSEWHERE = "Move the journal to a folder that you can write: NOTEBOOK_DURABLE_STORE or %config Durable.store."
 _WORDS = {
@@ -38,7 +39,7 @@ def translate(error: BaseException, file: Path) -> StoreError:
     """Return the StoreError that says what ``error``, raised at the database ``file``, means."""
     if isinstance(error, StoreError):
         return error
-    if isinstance(error, Damaged):
+    if isinstance(error, (Damaged, UnicodeDecodeError)):
         return corrupt(file, str(error))
     if isinstance(error, OSError):
         return unwritable(file, error)

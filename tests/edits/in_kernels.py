@@ -9,7 +9,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from edits.row import Row, Version
@@ -56,7 +56,7 @@ class Played:
     """
 
     out: str = ""
-    called: Counter[str] | None = None
+    called: Counter[str] = field(default_factory=Counter)
     errors: tuple[str, ...] = ()
     problem: str = ""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from edits.row import Row
@@ -41,15 +42,16 @@ def judge(row: Row, executions: list[Execution], oracle: Execution) -> Verdict:
         verdict.faults.append(f"stale: out is {last.out!r}, afresh it is {oracle.out!r}")
     elif (last.out, repr(last.out)) != (expected.out, repr(expected.out)):
         verdict.faults.append(f"out is {last.out!r}, the row says {expected.out!r}")
-    needless, missed = last.runs - expected.runs, expected.runs - last.runs
+    runs, replays = _without(row.either, last.runs), _without(row.either, last.replays)
+    needless, missed = runs - expected.runs, expected.runs - runs
     verdict.needless, verdict.missed = needless.total(), missed.total()
     if needless:
         verdict.faults.append(f"ran needlessly: {_names(needless)} ({dict(last.reasons)})")
     if missed:
         verdict.faults.append(f"had to run: {_names(missed)}")
-    if last.replays != expected.replays and not needless and not missed:
+    if replays != expected.replays and not needless and not missed:
         verdict.faults.append(f"replayed: {_names(last.replays)}; expected: {_names(expected.replays)}")
-    if _logged(row, last.called) != _logged(row, last.runs):
+    if _without(row.silent, last.called) != _without(row.silent, last.runs):
         verdict.faults.append(f"called: {_names(last.called)}, but events say {_names(last.runs)}")
     verdict.faults += _reasons(row, last)
     return verdict
@@ -59,8 +61,8 @@ def _error(execution: Execution) -> str:
     return type(execution.error).__name__ if execution.error is not None else ""
 
 
-def _logged(row: Row, counted: Counter[str]) -> Counter[str]:
-    return Counter({name: count for name, count in counted.items() if name not in row.silent})
+def _without(names: Collection[str], counted: Counter[str]) -> Counter[str]:
+    return Counter({name: count for name, count in counted.items() if name not in names})
 
 
 def _names(counted: Counter[str]) -> str:

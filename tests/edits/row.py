@@ -75,6 +75,7 @@ class Row:
         errors: for each version the name of the exception that must leave it, "" for none.
         flip: its durable cell means the same with ``await`` before each step.
         silent: steps that can't call ``did``.
+        either: steps that may run or replay: both are right.
         later: how much later the last execution is; only where the clock is ours.
         needs: "": anything; "kernel": real IPython; "clock": a clock that can be set.
         reason: for each step named here, what must be in the reason that is given for running it.
@@ -87,6 +88,7 @@ class Row:
     errors: tuple[str, ...]
     flip: bool = True
     silent: frozenset[str] = frozenset()
+    either: frozenset[str] = frozenset()
     later: timedelta = timedelta(0)
     needs: str = ""
     reason: Mapping[str, str] = field(default_factory=dict)
@@ -158,7 +160,8 @@ def edit(
         alive: Expected | None = _expected(**{"replays": replays, "runs": runs, "out": out, **kept})
     else:
         alive = fresh if kept else None
-    more["silent"] = frozenset(more.get("silent", "").split())
+    for names in ("silent", "either"):
+        more[names] = frozenset(more.get(names, "").split())
     return Row(name, tuple(versions), fresh, alive, tuple(errors), **more)
 
 

@@ -45,7 +45,7 @@ def test_everything_replays(store, program):
         loaded, prices, weights, squares = program.body(ctx)
     assert program.calls == []
     assert loaded == {"day": "2026-11-24", "region": "eu", "prices": [1.0, 2.5]}
-    assert prices == [1.19, 2.98]
+    assert prices == [1.19, 2.97]
     assert weights == [0.5, 0.25, 0.75]
     assert squares == {0: 0, 1: 1, 2: 4}
 

@@ -122,16 +122,14 @@ def test_sigkill_at_every_point_of_a_cell(kernel, tmp_path, point):
     assert unknown is (where == "inside")
 
 
-def test_a_class_that_is_not_defined_yet_is_named(kernel, tmp_path):
-    """Out of order after a restart: an error that names the class, and nothing is lost."""
+def test_what_is_not_defined_yet_is_named(kernel, tmp_path):
+    """Out of order after a restart: an error that names what to define, nothing is called and nothing is lost."""
     die_at(kernel, tmp_path, "before b")
     again = kernel()
-    again.run("%load_ext notebook_durable\ndef at(_): pass\ndef step(name): return [name]")
+    again.run(SETUP + "\ndel Order")
     reply, _ = again.run(CELL)
-    assert reply["ename"] == "UndefinedClassError"
-    assert (
-        "needs the class 'Order', which is not defined in this kernel. Run the cell that defines it" in reply["evalue"]
-    )
+    assert reply["ename"] == "UndefinedNameError"
+    assert "step 'a' reads 'Order', which is not defined in this kernel" in reply["evalue"]
     again.run(SETUP)
     reply, outputs = again.run(CELL)
     assert "([True, True], ['a', 'b'])" in outputs

@@ -24,10 +24,8 @@ SCRIPT = textwrap.dedent(
     import os, sys, time
     from notebook_durable import durable
 
-    POINT = os.environ.get("POINT")
-
     def at(point):
-        if POINT == point:
+        if os.environ.get("POINT") == point:
             print("at", point, flush=True)
             time.sleep(600)
 

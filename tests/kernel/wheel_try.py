@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import queue
 import sys
 from importlib.metadata import distribution, entry_points, version
 from pathlib import Path
@@ -32,16 +33,16 @@ def try_installation() -> None:
 
 def try_python() -> None:
     """A run in plain Python replays, and the command lists it."""
-    calls: list[int] = []
+    calls: queue.SimpleQueue[int] = queue.SimpleQueue()
 
     def step() -> dict[str, int]:
-        calls.append(1)
+        calls.put(1)
         return {"answer": 42}
 
     for _ in range(2):
         with notebook_durable.durable("wheel") as ctx:
             assert ctx.run("step", step) == {"answer": 42}
-    assert len(calls) == 1, f"the step ran {len(calls)} times"
+    assert calls.qsize() == 1, f"the step ran {calls.qsize()} times"
     (command,) = entry_points(group="console_scripts", name="notebook-durable")
     shown = io.StringIO()
     with contextlib.redirect_stdout(shown):

@@ -23,6 +23,7 @@ EXAMPLES = [
     errors.JournalMismatchError("churn", 1, ["a", "b"], ["a", "c"]),
     errors.OutcomeUnknownError("churn", "k", "pay", 1.5),
     errors.UndefinedClassError("__main__.Order", "load"),
+    errors.UndefinedNameError("Order", "load"),
     errors.UnknownSerializerError("parquet", "load"),
     errors.NotStorableError("_thread.lock", "['a']", "why", "load"),
     errors.StoreError("x"),

@@ -194,6 +194,12 @@ EDITS: dict[str, tuple[str, str]] = {
                         "def a(s): return 1\ndef b(s): return 2\nclass A:\n x = b\n y = a\ndef f(): return A()"),
     "swapped_helpers": ("def a(): return 1\ndef b(): return 2\nx = a\ny = b\ndef f(): return x() - y()",
                         "def a(): return 1\ndef b(): return 2\nx = b\ny = a\ndef f(): return x() - y()"),
+    "swapped_library_functions": ("from math import floor as a, ceil as b\ndef f(x): return a(x), b(x)",
+                                  "from math import floor as b, ceil as a\ndef f(x): return a(x), b(x)"),
+    "swapped_modules": ("import math as a, cmath as b\ndef f(x): return a.sqrt(x), b.sqrt(x)",
+                        "import math as b, cmath as a\ndef f(x): return a.sqrt(x), b.sqrt(x)"),
+    "vectorize": ("import numpy as np\ndef up(x): return x + 1\ng = np.vectorize(up)\ndef f(x): return g(x)",
+                  "import numpy as np\ndef up(x): return x + 2\ng = np.vectorize(up)\ndef f(x): return g(x)"),
     "dataclass_default": ("from dataclasses import dataclass\n@dataclass\nclass A:\n x: int = 1\ndef f(): return A()",
                           "from dataclasses import dataclass\n@dataclass\nclass A:\n x: int = 2\ndef f(): return A()"),
     "dataclass_annotation": ("from dataclasses import dataclass\n@dataclass\nclass A:\n x: int\ndef f(): return A(1)",
@@ -738,3 +744,21 @@ def test_roots_of_all_kinds(codes: Codes) -> None:
     assert set(codes.reach(pd.concat).codes) == {"pandas.concat"}
     with pytest.raises(TypeError, match="int"):
         codes.reach(3)
+
+
+def test_a_library_wrapper_that_holds_itself_ends(codes: Codes, tmp_path: Path) -> None:
+    """The retry decorators of libraries do: the user's function inside counts all the same."""
+    name = str(tmp_path / "site-packages" / "retrying.py")
+    space: dict[str, Any] = {"__name__": "retrying"}
+    text = "def retry(fn):\n def wrapper(*a):\n  wrapper.calls = 1\n  return fn(*a)\n return wrapper"
+    exec(compile(text, name, "exec"), space)
+    found = []
+    for body in ("x", "-x"):
+        notebook = Notebook()
+        notebook.names["retry"] = space["retry"]
+        notebook.cell(f"@retry\ndef g(x): return {body}\ndef f(): return g(1)")
+        reach = codes.reach(notebook["f"])
+        assert "g" in reach.codes
+        assert "retrying.retry.<locals>.wrapper" in reach.codes
+        found.append(reach.digest)
+    assert found[0] != found[1]

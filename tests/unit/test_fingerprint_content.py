@@ -328,6 +328,8 @@ DIFFERENT: list[list[Any]] = [
     [re.compile("a"), re.compile("b"), re.compile("a", re.IGNORECASE)],
     [random.Random(1), random.Random(2)],
     [np.random.default_rng(1), np.random.default_rng(2)],
+    [iter([1, 2]), iter([1, 3]), iter((1, 2)), reversed([1, 2]), iter({1: 2}), enumerate([1, 2]), iter("12")],
+    [map(len, ["a"]), map(str, ["a"]), map(len, ["b"]), filter(None, ["a"]), zip(["a"], strict=False)],
     [range(3), range(4), range(0, 3, 2), slice(3)],
     [functools.partial(double), functools.partial(double, 1), functools.partial(double, x=1), double, len],
     [collections.defaultdict(list), collections.defaultdict(set), {}],
@@ -506,9 +508,7 @@ WITHOUT_CONTENT: dict[str, Callable[[], Any]] = {
     "threading.Thread": threading.Thread,
     "threading.Event": threading.Event,
     "generator": lambda: (i for i in [1, 2]),
-    "list_iterator": lambda: iter([1, 2]),
     "itertools.count": lambda: itertools.count(3),
-    "map": lambda: map(len, ["a"]),
     "requests.sessions.Session": requests.Session,
     "_io.TextIOWrapper": pathlib.Path(__file__).open,
     "queue.Queue": queue.Queue,
@@ -542,16 +542,18 @@ def test_what_has_no_content_counts_by_type(name: str, contents: Contents) -> No
 def test_looking_takes_nothing(contents: Contents) -> None:
     """A generator isn't consumed, a file isn't moved, a random generator isn't advanced."""
     numbers = (i for i in [1, 2])
-    listed = iter([1, 2])
+    listed, keys, mapped = iter([1, 2]), iter({1: 2}), map(str, iter([1, 2]))
     text = io.StringIO("abc")
     generator, plain = np.random.default_rng(3), random.Random(3)
     with pathlib.Path(__file__).open() as file:
-        for value in (numbers, listed, text, file, generator, plain):
+        for value in (numbers, listed, keys, mapped, text, file, generator, plain):
             contents.digest(value)
             contents.digest([value])
         assert file.tell() == 0
     assert list(numbers) == [1, 2]
     assert list(listed) == [1, 2]
+    assert list(keys) == [1]
+    assert list(mapped) == ["1", "2"]
     assert text.read() == "abc"
     assert generator.random() == np.random.default_rng(3).random()
     assert plain.random() == random.Random(3).random()
@@ -794,3 +796,20 @@ def test_torch_like_tensors_by_reduce() -> None:
         assert digest(module.Tensor(b"ab")) == digest(module.Tensor(b"ab")) != digest(module.Tensor(b"ac"))
     finally:
         del sys.modules["torchlike"]
+
+
+def test_queries_of_sqlalchemy_count_by_their_text() -> None:
+    """A select or text is compared by the SQL and its parameters; an engine has no content."""
+    sql = pytest.importorskip("sqlalchemy")
+
+    def table() -> Any:
+        return sql.Table("t", sql.MetaData(), sql.Column("id", sql.Integer), sql.Column("name", sql.String))
+
+    def query(limit: int) -> Any:
+        return sql.select(table()).where(table().c.id > limit)
+
+    assert digest(query(1)) == digest(query(1)) != digest(query(2))
+    assert digest(sql.text("select :a").bindparams(a=1)) != digest(sql.text("select :a").bindparams(a=2))
+    assert digest(table()) == digest(table()) != digest(sql.Table("t", sql.MetaData(), sql.Column("id", sql.Integer)))
+    engine = sql.create_engine("sqlite://")
+    assert Contents(blake3, Codes(blake3)).digest(engine).untracked[0].value is engine

@@ -303,3 +303,20 @@ def test_lambdas_of_constants_on_one_line() -> None:
     nodes = [source_node(fn.__code__) for fn in space["fs"]]
     found = [ast.unparse(node) for node in nodes if node is not None]
     assert found == ["lambda: 1", "lambda: 2", "lambda: 3", "lambda: True", "lambda: g"]
+
+
+@pytest.mark.parametrize(
+    ("then", "now"),
+    [("/tmp/ipykernel_1/7001.py", "/tmp/ipykernel_2/7001.py"), ("<ipython-input-3-ab12>", "<ipython-input-9-ab12>")],
+)
+def test_a_function_from_an_earlier_kernel_finds_its_cell(then: str, now: str) -> None:
+    """A function that comes back from a pickle names the old kernel's cell: the same text counts here, no other."""
+    text = "def f(a): return a + 1\nawait_it = 1\nasync def g(): await x\n"
+    space: dict[str, Any] = {}
+    exec(compile(text, then, "exec", dont_inherit=True), space)
+    assert source_node(space["f"].__code__) is None
+    run(text, now)
+    assert source_node(space["f"].__code__) is not None
+    linecache.cache[now] = (1, None, ["def f(a): return a - 1\n"], now)
+    assert source_node(space["f"].__code__) is None
+    del linecache.cache[now]

@@ -1,3 +1,4 @@
+# ruff: noqa: E501  texts as a user may write them
 """The digests of code are the same on each version of Python: a notebook that moves on doesn't run everything again."""
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from notebook_durable.engine.fingerprint.content import Digest
+from notebook_durable.engine.fingerprint.reach import MISSING
 from notebook_durable.engine.fingerprint.shorts import short
 from notebook_durable.engine.source import source_text
 from notebook_durable.parts import Code, Function, Input, Parts, text_id
@@ -57,6 +59,7 @@ class CallDescription:
         "_target",
         "function",
         "inputs",
+        "known",
         "libraries",
         "memos",
     )
@@ -72,6 +75,7 @@ class CallDescription:
         self._names: list[str] | None = None
         self.libraries = ""
         self.memos: frozenset[str] = frozenset()
+        self.known: Any = None
 
     @property
     def fingerprint(self) -> str:
@@ -103,7 +107,8 @@ class CallDescription:
         self.inputs.append(Named(name, short, Digest(value), is_file=True))
 
     def things(self) -> Sequence[Any]:
-        return [part.value for named in self.inputs for part in named.digest.untracked]
+        found = [part for named in self.inputs for part in named.digest.untracked]
+        return [part.value for part in found if not part.type_name.startswith("notebook_durable.")]  # ctx
 
     def values(self) -> Sequence[Any]:
         return [named.value for named in self.inputs]
@@ -111,6 +116,15 @@ class CallDescription:
     def paths(self) -> Sequence[str]:
         found = (_path(named.value) for named in self.inputs if isinstance(named.value, (str, PurePath)))
         return [path for path in found if path]
+
+    def missing(self) -> Sequence[str]:
+        if self._reach is None:
+            return []
+        return [
+            name
+            for _, name, value in self._reach.checks
+            if value is MISSING and isinstance(name, str) and not hasattr(builtins, name)
+        ]
 
     def unknown(self, names: Sequence[str]) -> Sequence[str]:
         there = {name for full in self.names for name in (full, full.partition(".")[0])}
@@ -156,10 +170,10 @@ class CallDescription:
             told = str(named.value) if named.is_file else short(named.name, named.value)
             inputs[named.name] = Input(self._stored(named.digest.digest), redact(told) if named.is_file else told)
             types = tuple(dict.fromkeys(part.type_name for part in named.digest.untracked))
+            shares += [f"{named.name}: {name}" for name in types]
             if named.memo:
                 types = (*types, "what the step keeps in it")
             if types:
-                shares += [f"{named.name}: {name}" for name in types]
                 untracked[named.name] = types
             path = _path(named.value)
             if path is not None and not named.is_file:
@@ -184,7 +198,15 @@ class CallDescription:
             for named in self.inputs
         )
 
-    def _code(self) -> tuple[str, dict[str, str]]:
+    def _code(self) -> tuple[str, Mapping[str, str]]:
+        if self.known is None:
+            return self._write_code()
+        if self.known.written is None:
+            self.known.written = self._write_code()
+        written: tuple[str, Mapping[str, str]] = self.known.written
+        return written
+
+    def _write_code(self) -> tuple[str, dict[str, str]]:
         if self._reach is None:
             return self._add({}, Code({_library(self._target): Function(self.function.hex())}).as_text())
         texts: dict[str, str] = {}

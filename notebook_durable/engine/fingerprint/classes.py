@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import sys
 from collections.abc import Iterator
 from types import FunctionType, MappingProxyType
@@ -66,6 +67,7 @@ _SKIPPED = frozenset(
 )
 _SKIPPED_STARTS = ("__dataclass_", "__pydantic_", "_abc_")
 _MADE_BY_PYTHON = frozenset({"member_descriptor", "getset_descriptor", "wrapper_descriptor", "_tuplegetter"})
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # in the repr of a validator: another one in each process
 _PARAMS = ("init", "repr", "eq", "order", "unsafe_hash", "frozen")
 _FIELD = ("init", "repr", "compare", "hash", "kw_only")
 
@@ -119,7 +121,7 @@ def annotated_types(kind: Any, depth: int = 0) -> Iterator[type]:
 def _annotation(kind: Any) -> str:
     if isinstance(kind, type) and not hasattr(kind, "__origin__"):
         return library_name(kind)
-    return kind if isinstance(kind, str) else repr(kind)
+    return kind if isinstance(kind, str) else _ADDRESS.sub("", repr(kind))
 
 
 def members(cls: type) -> Iterator[tuple[str, Any]]:

@@ -14,9 +14,10 @@ from typing import Any
 from notebook_durable.engine.fingerprint.content import Contents, Hasher
 from notebook_durable.engine.fingerprint.normal import canonical
 from notebook_durable.engine.fingerprint.origin import is_user_code, is_user_module, library_name
-from notebook_durable.engine.fingerprint.reach import Own, Part, Reach, Walk
+from notebook_durable.engine.fingerprint.reach import Own, Part, Reach
 from notebook_durable.engine.fingerprint.reads import reads_of
 from notebook_durable.engine.fingerprint.syntax import source_node
+from notebook_durable.engine.fingerprint.walk import Walk
 
 __all__ = ["Codes", "Part", "Reach"]
 

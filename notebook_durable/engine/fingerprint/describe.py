@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import CodeType, FunctionType, MethodType
-from typing import Any, NamedTuple
+from typing import Any
 
 from notebook_durable.engine.files import FileDigests
 from notebook_durable.engine.fingerprint.call import VERSION, CallDescription, Named
@@ -23,12 +24,14 @@ _TEXTS = (str, bytes)
 _SHORT = 40  # bytes; a value that is written in no more is its own digest
 
 
-class _Known(NamedTuple):
+@dataclass(slots=True)
+class _Known:
     """What is remembered of a function, as long as it reaches the same code."""
 
     codes: Mapping[str, Part]
     libraries: str
     memos: frozenset[str]
+    written: tuple[str, Mapping[str, str]] | None = None
 
 
 class Fingerprinter:
@@ -69,7 +72,7 @@ class Fingerprinter:
             known = self._known.get(target.__code__)
             if known is None or known.codes is not reach.codes:
                 known = self._learn(target, reach)
-            call.libraries, call.memos = known.libraries, known.memos
+            call.known, call.libraries, call.memos = known, known.libraries, known.memos
             named += reach.values()
         elif not isinstance(target, MethodType):
             call.function = self._digest_of_function(target)

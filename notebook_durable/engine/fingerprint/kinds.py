@@ -129,8 +129,12 @@ def _reduced(walk: Walk, kind: type, parts: Any, is_state: Callable[[str], bool]
 def _state(walk: Walk, state: Any, is_state: Callable[[str], bool]) -> bytes:
     if type(state) is not dict or not all(type(name) is str for name in state):
         return walk.piece(state)
-    # In which order attributes were set has no meaning.
-    written = [walk.text(name) + walk.piece(state[name]) for name in sorted(state) if is_state(name)]
+    # In which order attributes were set has no meaning. Some keep their attributes one level down (pydantic).
+    written = [
+        walk.text(name) + (_state(walk, state[name], is_state) if name == "__dict__" else walk.piece(state[name]))
+        for name in sorted(state)
+        if is_state(name)
+    ]
     return b"state" + len(written).to_bytes(8, "little") + b"".join(written)
 
 

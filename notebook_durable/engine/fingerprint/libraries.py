@@ -12,6 +12,7 @@ from typing import Any
 
 from notebook_durable.engine.fingerprint.columns import arrow_column, polars_column
 from notebook_durable.engine.fingerprint.content import Walk
+from notebook_durable.engine.fingerprint.scalars import flat
 from notebook_durable.engine.fingerprint.seen import SMALLEST
 
 __all__ = ["BY_NAME"]
@@ -40,7 +41,10 @@ def _array_bytes(walk: Walk, value: Any) -> bytes:
     dtype = value.dtype
     written = [walk.text(str(dtype) if dtype.names else dtype.str), walk.pieces(value.shape)]
     if dtype.hasobject or dtype.kind == "T":
-        written.append(walk.text(str(dtype)) + walk.piece(value.reshape(-1).tolist()))
+        values = value.reshape(-1).tolist()
+        plain = flat(values)  # texts, most of the time
+        written.append(walk.text(str(dtype)))
+        written.append(walk.buffer(plain) if plain is not None else walk.pieces(values))
     elif dtype.names:
         written += [_array_bytes(walk, value[name]) for name in dtype.names]  # without the padding between them
     elif dtype.itemsize == 0 or value.size == 0:
@@ -64,7 +68,7 @@ def _in_order(walk: Walk, value: Any) -> bytes:
         if counted is not None and value.dtype.itemsize in (16, 32):
             data = data.reshape(-1, 16)[:, :counted].copy().reshape(-1)
         hasher.update(data.data)
-    return b"!" + value.nbytes.to_bytes(8, "little") + bytes(hasher.digest()[:16])
+    return b"!" + int(value.nbytes).to_bytes(8, "little") + bytes(hasher.digest()[:16])
 
 
 def _masked(walk: Walk, value: Any) -> bytes:
@@ -190,6 +194,16 @@ def _tensor(walk: Walk, value: Any) -> bytes:
     return walk.piece(told) + _array(walk, plain)
 
 
+def _query(walk: Walk, value: Any) -> bytes:
+    compiled = value.compile()  # for no particular database
+    return walk.text(str(compiled)) + walk.piece(dict(compiled.params))
+
+
+def _database_table(walk: Walk, value: Any) -> bytes:
+    columns = [(column.name, repr(column)) for column in value.columns]
+    return walk.pieces((value.name, value.schema, columns))
+
+
 def _pickled_buffer(walk: Walk, value: Any) -> bytes:
     return walk.buffer(value.raw())
 
@@ -220,6 +234,8 @@ BY_NAME: Mapping[tuple[str, str], Callable[[Walk, Any], bytes]] = {
     ("polars", "Series"): _polars_series,
     ("polars", "LazyFrame"): _polars_lazy,
     ("torch", "Tensor"): _tensor,
+    ("sqlalchemy", "Table"): _database_table,
+    ("sqlalchemy", "ClauseElement"): _query,
     ("_pickle", "PickleBuffer"): _pickled_buffer,
     ("pickle", "PickleBuffer"): _pickled_buffer,
 }

@@ -22,11 +22,13 @@ from notebook_durable.engine.fingerprint.origin import is_cell_file
 
 __all__ = ["source_node"]
 
+_FLAGS = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT  # cells may; functions come out the same
 _KEPT = 64  # files whose parse or compile is remembered
 _RECENT = 32  # trees; a function is looked at in more than one way at once
 _CUTS = 12  # attempts to find the end of a function before the whole file is parsed
 _DEFS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _DEF = re.compile(r"\s*(async\s+)?def\b")
+_CELL_HASH = re.compile(r"/\w+\.py$|-\w+>$")
 _LAMBDA = re.compile(rb"\blambda\b")
 
 
@@ -51,7 +53,7 @@ def source_node(code: CodeType) -> ast.AST | None:
 
 
 def _found(code: CodeType) -> ast.AST | None:
-    text = _text(code.co_filename)
+    text = _text(code.co_filename) or _same_cell(code.co_filename)
     if text is None:
         return None
     if not text.trusted:
@@ -94,7 +96,7 @@ class _Text:
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
-                    todo = [compile("".join(self.lines), self.filename, "exec", dont_inherit=True)]
+                    todo = [compile("".join(self.lines), self.filename, "exec", _FLAGS, dont_inherit=True)]
             except (SyntaxError, ValueError, RecursionError, MemoryError):
                 todo = []
             while todo:
@@ -135,6 +137,23 @@ def _text(filename: str) -> _Text | None:
     trusted = is_cell_file(filename) if entry[1] is None else _unchanged_since_start(entry[3])
     known = _texts[filename] = _Text(filename, lines, trusted)
     return known
+
+
+def _same_cell(filename: str) -> _Text | None:
+    """Find the cell of this kernel that a function from an earlier kernel was defined in.
+
+    A function that comes back from a pickle names its cell as that kernel did: with a number of its own, and a hash of
+    the cell's text, which is the same here. What is found is not trusted.
+    """
+    if not is_cell_file(filename):
+        return None
+    tail = _CELL_HASH.search(filename)
+    if tail is None:
+        return None
+    for other, entry in list(linecache.cache.items()):
+        if other.endswith(tail.group()) and is_cell_file(other) and len(entry) > 1:
+            return _Text(other, entry[2], trusted=False)
+    return None
 
 
 def _unchanged_since_start(path: str) -> bool:

@@ -109,5 +109,6 @@ def has_no_content(kind: type) -> bool:
         top = module.partition(".")[0]
         if top in _MODULES or (top, base.__qualname__) in _NAMES:
             return True
-    # What remains in an iterator can't be seen without taking it; some pickle all the same.
-    return hasattr(kind, "__next__")
+    # What remains in an iterator can't be seen without taking it; some pickle all the same. Those of the builtin
+    # containers tell what they go over and where they are, and generators refuse.
+    return hasattr(kind, "__next__") and kind.__module__ != "builtins"
