@@ -5,9 +5,10 @@
 
 Each library is used as its documentation shows: ``memory.cache`` of joblib, ``cache.memoize`` of diskcache,
 ``@mo.persistent_cache`` in a marimo app. A step is its function, memoised. A row counts for a library if it can be
-expressed there: it has an option for it, doesn't raise, and gives the right value before anything was edited.
+expressed there: it has the option that the row needs, and gives the right value before anything was edited.
 
-- **stale**: ``out`` differs from that of running the edited cells afresh, without any library.
+- **stale**: what comes out differs from running the edited cells afresh, without any library.
+- **raises**: it raises where that doesn't (a model that isn't fitted because ``fit`` was replayed, say).
 - **needless**: a step was computed that could have been replayed.
 
 Ours is measured in the same way, from outside: by values, and by the calls that the steps' bodies note.
@@ -51,8 +52,8 @@ class Count:
     played: list[str] = field(default_factory=list)
     right: list[str] = field(default_factory=list)
     stale: list[str] = field(default_factory=list)
+    raises: list[str] = field(default_factory=list)
     needless: list[str] = field(default_factory=list)
-    steps: int = 0
     left_out: dict[str, str] = field(default_factory=dict)
 
 
@@ -92,16 +93,16 @@ def why_not(plain: list[dict[str, Any]], results: list[dict[str, Any]]) -> str:
     for one in results:
         if one["error"].startswith("n/a "):
             return str(one["error"][4:])
-    for right, one in zip(plain, results, strict=True):
-        if one["error"].split(":")[0] != right["error"].split(":")[0] and not _gave_up(one["error"], right["error"]):
-            return f"raises {one['error']}" if one["error"] else "doesn't raise"
-    if results[0]["out"] != plain[0]["out"]:
-        return "wrong before any edit"
+    if not same_end(plain[0], results[0]):
+        return f"raises {results[0]['error']}" if results[0]["error"] else "wrong before any edit"
     return ""
 
 
-def _gave_up(ours: str, plain: str) -> bool:
-    return ours.startswith("TerminalError") and bool(plain)
+def same_end(right: dict[str, Any], one: dict[str, Any]) -> bool:
+    """Tell whether an execution ended as it does without a library: with the same value, or the same kind of error."""
+    if right["error"] or one["error"]:
+        return bool(right["error"].partition(":")[0] == one["error"].partition(":")[0])
+    return bool(right["out"] == one["out"])
 
 
 def judge(rows: list[Row], plain: dict[str, Any], results: dict[str, Any], afresh: dict[str, Any]) -> Count:
@@ -116,12 +117,13 @@ def judge(rows: list[Row], plain: dict[str, Any], results: dict[str, Any], afres
         last, right = results[name][-1], afresh[name][-1]
         count.played.append(row.id)
         more = Counter(name for name in last["called"] if name not in row.either) - row.fresh.runs
-        if last["out"] != right["out"]:
+        if last["error"] and not right["error"]:
+            count.raises.append(row.id)
+        elif not same_end(right, last):
             count.stale.append(row.id)
         if more:
             count.needless.append(row.id)
-            count.steps += more.total()
-        if last["out"] == right["out"] and not more:
+        if same_end(right, last) and not more:
             count.right.append(row.id)
     return count
 
@@ -130,12 +132,18 @@ def table(counts: dict[str, Count], rows: list[Row]) -> list[str]:
     """Write the Markdown table."""
     lines = [
         f"{len(rows)} edits, each executed before and after in processes of their own\n",
-        "| library | edits that can be expressed | stale | needless | needless calls | right |",
+        "| library | edits that can be expressed | stale | raises | needless | right |",
         "|---|---|---|---|---|---|",
     ]
     for library, count in counts.items():
         played = len(count.played)
-        cells = [LIBRARIES[library], f"{played} of {len(rows)}", len(count.stale), len(count.needless), count.steps]
+        cells = [
+            LIBRARIES[library],
+            f"{played} of {len(rows)}",
+            len(count.stale),
+            len(count.raises),
+            len(count.needless),
+        ]
         cells.append(f"{len(count.right)} ({len(count.right) / max(played, 1):.0%})")
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return lines
@@ -147,8 +155,8 @@ def main() -> None:
     parser.add_argument("--rows", default="", help="ids of rows, with commas")
     parser.add_argument("--libraries", default=",".join(LIBRARIES), help="names, with commas")
     parser.add_argument("--python", default=sys.executable, help="the Python that has the libraries")
-    parser.add_argument("--show", default="", help="stale, needless, left_out: name the rows, with commas")
-    parser.add_argument("--json", type=Path, help="write all of it there")
+    parser.add_argument("--show", default="", help="stale, raises, needless, left_out: name the rows, with commas")
+    parser.add_argument("--json", type=Path, default=Path(__file__).parent / "edits.json")
     options = parser.parse_args()
     wanted = set(filter(None, options.rows.split(",")))
     rows = [row for row in ROWS if not row.needs and (not wanted or row.id in wanted)]
@@ -170,7 +178,7 @@ def main() -> None:
             shown = getattr(count, what)
             for row in shown or ["none"]:
                 print(f"- {row}: {shown[row]}" if isinstance(shown, dict) and shown else f"- {row}")
-    if options.json:
+    if not wanted:
         options.json.write_text(json.dumps({name: vars(count) for name, count in counts.items()}, indent=1) + "\n")
     shutil.rmtree(work, ignore_errors=True)
 

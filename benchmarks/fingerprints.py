@@ -83,7 +83,6 @@ def small(rounds: int) -> list[tuple[str, str, str]]:
 def large(rounds: int) -> list[tuple[str, str, str]]:
     import numpy as np
     import pandas as pd
-
     from blake3 import blake3
 
     maker = fingerprinter()

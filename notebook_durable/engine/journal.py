@@ -12,12 +12,13 @@ from typing import NamedTuple
 
 from notebook_durable.errors import JournalMismatchError
 from notebook_durable.model import Claim, Entry, EntryStatus, Failure, Outcome
-from notebook_durable.parts import parts_from
+from notebook_durable.parts import Parts, parts_from
 from notebook_durable.protocols import Description
 
 __all__ = ["Journal", "Match", "Place"]
 
 _SMALL = 4096  # bytes
+_NEAR = 8  # calls of the same name
 
 
 class Place:
@@ -221,20 +222,23 @@ class Journal:
         # on the same branch first.
         return entry.survived or (self._claim.previous is Outcome.KILLED and entry.seq in self._rolled_back)
 
-    def before(self, place: Place, fingerprint: str) -> Entry | None:
+    def before(self, place: Place, fingerprint: str, parts: Parts) -> Entry | None:
         """Return the unused entry that a call without one is best compared with, to say what has changed.
 
-        That is one of the same fingerprint which no longer replays, else of the same place among its name, else the
-        newest of its name.
+        That is one of the same fingerprint which no longer replays; else of the entries near its place the one from
+        which it differs least; else the newest of its name.
         """
         superseded = self._superseded.get((place.name, fingerprint))
         if superseded is not None and superseded not in self._used:
             return self._entries[superseded]
-        for seqs in (self._placed.get((place.name, place.occurrence), ()), self._named.get(place.name, ())):
-            for seq in reversed(seqs):
-                if seq not in self._used:
-                    return self._entries[seq]
-        return None
+        steps = sorted(range(-_NEAR, _NEAR + 1), key=abs)  # its own place first
+        near = [seq for step in steps for seq in reversed(self._placed.get((place.name, place.occurrence + step), ()))]
+        free = [seq for seq in near if seq not in self._used][: 2 * _NEAR]
+        if free:
+            return min((self._entries[seq] for seq in free), key=lambda entry: _distance(entry, parts))
+        return next(
+            (self._entries[seq] for seq in reversed(self._named.get(place.name, ())) if seq not in self._used), None
+        )
 
     def instead_of(self, entry: Entry, place: Place) -> None:
         """Use another, new entry in place of one that was taken: it stays as history."""
@@ -289,6 +293,18 @@ class Journal:
 
 def _age(entry: Entry) -> tuple[int, int]:
     return entry.execution, entry.seq
+
+
+def _distance(entry: Entry, now: Parts) -> int:
+    """Count what differs."""
+    then = parts_from(entry.code.inputs)
+    names = then.inputs.keys() | now.inputs.keys()
+    return (then.code != now.code) + sum(
+        then.inputs.get(name, _NO_INPUT)[0] != now.inputs.get(name, _NO_INPUT)[0] for name in names
+    )
+
+
+_NO_INPUT = ("",)
 
 
 def _effect(entry: Entry) -> frozenset[str]:

@@ -118,7 +118,7 @@ def record_of(session: Session, spec: StepSpec, place: Place, found: Found) -> t
     if found.superseded:
         compared = found.superseded[0]
     elif not why:
-        compared = session.journal.before(place, call.fingerprint)
+        compared = session.journal.before(place, call.fingerprint, parts)
         both = {**_texts_of(session, compared), **texts}
         _check_defined(place, call, compared, both)
         why = reason(compared, parts, both)
@@ -141,7 +141,9 @@ def _check_defined(place: Place, call: Description, compared: Entry | None, text
     if not missing:
         return
     before = parts_from(compared.code.inputs)
-    known = {label.removeprefix("class ").partition(".")[0] for label in code_from(texts.get(before.code, "")).functions}
+    known = {
+        label.removeprefix("class ").partition(".")[0] for label in code_from(texts.get(before.code, "")).functions
+    }
     known |= {label.partition(".")[0] for label in before.inputs}
     for name in missing:
         if name in known:

@@ -42,10 +42,11 @@ def add_details(page: Page, details: Iterable[Detail], more: str) -> None:
             page.line(f'code: as in "{shown[code]}"')
         else:
             for change in code:
-                page.line(f"code of {change}")
+                if len(code) > 1 or f"`{change.function}`" not in one.heading:
+                    page.line(f"code of {change}")
                 page.diff(change.diff)
             shown[code] = one.step
-        for item in one.inputs:
-            page.line(f"input {item}")
+        if one.inputs:
+            page.line("; ".join(f"input {item}" for item in one.inputs))
         for library in one.libraries:
             page.line(f"library {library} (counts with --strict only)")

@@ -154,7 +154,9 @@ def _told(one: StepWhy) -> tuple[str, str]:
 
 def _details(found: Sequence[StepWhy], *, single: bool) -> Iterator[Detail]:
     for one in found:
-        if single or (not one.replayed and (one.code or one.inputs or one.libraries)):
+        # What the table says in full isn't said twice.
+        more = one.code or one.libraries or any(item.name not in one.why for item in one.inputs)
+        if single or (not one.replayed and more):
             in_which = f" in execution {one.execution}" if one.replayed else ""
             yield Detail(one.step, f'"{one.step}" ran{in_which}: {one.why}', one.code, one.inputs, one.libraries)
 

@@ -23,6 +23,22 @@ def report(x):
     did("report")
     return f"total {x}"
 
+def double(rows):
+    did("double")
+    return [row * 2 for row in rows]
+
+def count(rows):
+    did("count")
+    return len(rows)
+
+def hello():
+    did("hello")
+    return 1
+
+def shout(text):
+    did("shout")
+    return text.upper()
+
 # %% durable
 rows = ctx.run("load", load, 4)
 rows = ctx.run("clean", clean, rows)
@@ -31,13 +47,13 @@ out = ctx.run("report", report, amount)
 """
 
 ORDER = [
-    edit("step-inserted", CHAIN, ('amount = ctx.run("total"', 'rows = ctx.run("double", lambda rows: (did("double"), [r * 2 for r in rows])[1], rows)\namount = ctx.run("total"'),
+    edit("step-inserted", CHAIN, ('amount = ctx.run("total"', 'rows = ctx.run("double", double, rows)\namount = ctx.run("total"'),
          runs="double total report", replays="load clean", out="total 12"),
-    edit("step-inserted-beside", CHAIN, ('amount = ctx.run("total"', 'ctx.run("count", lambda rows: (did("count"), len(rows))[1], rows)\namount = ctx.run("total"'),
+    edit("step-inserted-beside", CHAIN, ('amount = ctx.run("total"', 'ctx.run("count", count, rows)\namount = ctx.run("total"'),
          runs="count", replays="load clean total report", out="total 6"),
-    edit("step-inserted-at-the-top", CHAIN, ('rows = ctx.run("load"', 'ctx.run("hello", lambda: (did("hello"), 1)[1])\nrows = ctx.run("load"'),
+    edit("step-inserted-at-the-top", CHAIN, ('rows = ctx.run("load"', 'ctx.run("hello", hello)\nrows = ctx.run("load"'),
          runs="hello", replays="load clean total report", out="total 6"),
-    edit("step-appended", CHAIN, ('out = ctx.run("report", report, amount)', 'out = ctx.run("report", report, amount)\nout = ctx.run("shout", lambda s: (did("shout"), s.upper())[1], out)'),
+    edit("step-appended", CHAIN, ('out = ctx.run("report", report, amount)', 'out = ctx.run("report", report, amount)\nout = ctx.run("shout", shout, out)'),
          runs="shout", replays="load clean total report", out="TOTAL 6"),
     edit("step-removed", CHAIN, ('rows = ctx.run("clean", clean, rows)\n', ""), replays="load total report", out="total 6"),
     edit("step-removed-and-undone", CHAIN, ('rows = ctx.run("clean", clean, rows)\n', ""), undo=True,
@@ -66,9 +82,12 @@ ORDER = [
         def a(name):
             did(name)
             return 1
+        def b(x):
+            did("b")
+            return x + 1
         # %% durable
         x = ctx.run("a", a, "a")
-        out = ctx.run("b", lambda x: (did("b"), x + 1)[1], x)
+        out = ctx.run("b", b, x)
         """, ('x = ctx.run("a", a, "a")', 'x = ctx.run("first", a, "first")'), runs="first", replays="b", out=2),
     edit("variable-of-the-cell-renamed", CHAIN, ('rows = ctx.run("load", load, 4)\nrows = ctx.run("clean", clean, rows)',
          'orders = ctx.run("load", load, 4)\nrows = ctx.run("clean", clean, orders)'), replays="load clean total report",
