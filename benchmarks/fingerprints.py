@@ -48,7 +48,7 @@ def told(values: list[float], unit: str = "us") -> str:
 def define(n: int) -> dict[str, Any]:
     """Run a cell of about 200 lines, as IPython does, and return its namespace."""
     text = CELL.format(n=n) + PADDING
-    name = f"<cell {n}>"
+    name = f"<ipython-input-{n}-{n:012x}>"
     linecache.cache[name] = (len(text), None, text.splitlines(True), name)
     space: dict[str, Any] = {"__name__": "__main__"}
     exec(compile(text, name, "exec"), space)

@@ -449,3 +449,33 @@ def test_strict_runs_again_with_another_version(lab):
     other_libraries(lab)
     assert again(lab, each([2]), strict=True) == [4]
     assert ran(lab)["sq"].startswith("recorded with Python 2.")
+
+
+def test_a_method_of_a_builtin_object(lab):
+    """``rows.append`` changes the list that it belongs to, which no value shows."""
+
+    def body(ctx):
+        rows = []
+        ctx.run("add", rows.append, 1)
+        return rows
+
+    assert lab.play(body) == [1]
+    assert again(lab, body) == [1]
+    assert ran(lab)["add"] == "it changed its input `self`: return it"
+
+
+class Adder:
+    def __init__(self, n):
+        self.n = n
+
+    def __call__(self, x):
+        return x + self.n
+
+
+def test_a_callable_object(lab):
+    """Counts with its state and its class."""
+    assert lab.play(lambda ctx: ctx.run("s", Adder(1), 1)) == 2
+    assert again(lab, lambda ctx: ctx.run("s", Adder(1), 1)) == 2
+    assert ran(lab) == {}
+    assert again(lab, lambda ctx: ctx.run("s", Adder(2), 1)) == 3
+    assert ran(lab)

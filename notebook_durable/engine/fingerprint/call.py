@@ -58,10 +58,10 @@ class CallDescription:
         "_reach",
         "_target",
         "function",
+        "has_memos",
         "inputs",
         "known",
         "libraries",
-        "memos",
     )
 
     def __init__(self, maker: Fingerprinter, target: Any, reach: Reach | None) -> None:
@@ -74,7 +74,7 @@ class CallDescription:
         self.inputs: list[Named] = []
         self._names: list[str] | None = None
         self.libraries = ""
-        self.memos: frozenset[str] = frozenset()
+        self.has_memos = False
         self.known: Any = None
 
     @property
@@ -87,7 +87,7 @@ class CallDescription:
             hasher = self._maker.new_hash()
             hasher.update(b"".join(pieces))
             self._fingerprint = hasher.digest()[:16].hex()
-            if self.memos:
+            if self.has_memos:
                 self._before = {named.name: tuple(named.value) for named in self.inputs if named.memo}
         return self._fingerprint
 

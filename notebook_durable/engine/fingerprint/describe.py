@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import CodeType, FunctionType, MethodType
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from notebook_durable.engine.files import FileDigests
 from notebook_durable.engine.fingerprint.call import VERSION, CallDescription, Named
-from notebook_durable.engine.fingerprint.code import Codes, Part, Reach
+from notebook_durable.engine.fingerprint.code import Codes, Reach
 from notebook_durable.engine.fingerprint.content import Contents, Digest, Hasher, Untracked
 from notebook_durable.engine.fingerprint.memo import Memos, memo_names
 from notebook_durable.engine.fingerprint.scalars import SIMPLE
@@ -28,9 +28,9 @@ _SHORT = 40  # bytes; a value that is written in no more is its own digest
 class _Known:
     """What is remembered of a function, as long as it reaches the same code."""
 
-    codes: Mapping[str, Part]
+    reach: Reach
     libraries: str
-    memos: frozenset[str]
+    memos: frozenset[str] | None = None  # found out when it is first asked for
     written: tuple[str, Mapping[str, str]] | None = None
 
 
@@ -70,19 +70,21 @@ class Fingerprinter:
         call = CallDescription(self, target, reach)
         if reach is not None:
             known = self._known.get(target.__code__)
-            if known is None or known.codes is not reach.codes:
+            if known is None or known.reach.codes is not reach.codes:
                 known = self._learn(target, reach)
-            call.known, call.libraries, call.memos = known, known.libraries, known.memos
+            call.known, call.libraries = known, known.libraries
             named += reach.values()
-        elif not isinstance(target, MethodType):
-            call.function = self._digest_of_function(target)
+        else:
+            call.function = self.digest(target).digest
+            named += _carried(target)
         named += _arguments(target, args, kwargs)
         if ignore:
             call.names = [name for name, _ in named]
             named = [(name, value) for name, value in named if not _is_named(name, ignore)]
         add = call.inputs.append
         for name, value in named:
-            if call.memos and name in call.memos and type(value) is dict:
+            if type(value) is dict and _is_memo(name, call.known):
+                call.has_memos = True
                 add(Named(name, value, self.digest(self.memos.without_own(value)), memo=True))
             else:
                 add(Named(name, value, self.digest(value)))
@@ -109,15 +111,28 @@ class Fingerprinter:
         """Let go of the values that were seen."""
         self._contents.forget()
 
-    def _digest_of_function(self, target: Any) -> bytes:
-        return self.digest(target).digest
-
     def _learn(self, target: FunctionType, reach: Reach) -> _Known:
         if len(self._known) >= _KEPT:
             self._known.clear()
-        known = _Known(reach.codes, libraries_text(reach.libraries), _memos_of(reach))
+        known = _Known(reach, libraries_text(reach.libraries))
         self._known[target.__code__] = known
         return known
+
+
+def _carried(target: Any) -> list[tuple[str, Any]]:
+    """The object that a function without code of the user's works on: of ``rows.append``, or a callable object."""
+    if isinstance(target, (BuiltinFunctionType, MethodType)):
+        owner = target.__self__
+        return [] if owner is None or isinstance(owner, (ModuleType, type)) else [("self", owner)]
+    return [] if isinstance(target, (FunctionType, type)) else [("function", target)]
+
+
+def _is_memo(name: str, known: _Known | None) -> bool:
+    if known is None:
+        return False
+    if known.memos is None:
+        known.memos = _memos_of(known.reach)
+    return name.rpartition(".")[2] in known.memos
 
 
 def _memos_of(reach: Reach) -> frozenset[str]:
@@ -130,7 +145,7 @@ def _memos_of(reach: Reach) -> frozenset[str]:
             continue
         found = memo_names(node)
         names |= found
-        otherwise |= set(part.code.co_names) - found
+        otherwise |= {*part.code.co_names, *part.code.co_freevars} - found
     return frozenset(names - otherwise)
 
 
