@@ -91,8 +91,8 @@ def play(library: str, rows: list[Row], work: Path, python: str) -> dict[str, li
 def why_not(plain: list[dict[str, Any]], results: list[dict[str, Any]]) -> str:
     """Say why a row can't be expressed with a library; "" if it can."""
     for one in results:
-        if one["error"].startswith("n/a "):
-            return str(one["error"][4:])
+        if one["error"].startswith("n/a ") or "This app can't be run" in one["error"]:
+            return str(one["error"].removeprefix("n/a "))
     if not same_end(plain[0], results[0]):
         return f"raises {results[0]['error']}" if results[0]["error"] else "wrong before any edit"
     return ""

@@ -16,6 +16,7 @@ from notebook_durable.stores.sqlite import SqliteStore
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--always-replay", action="store_true", help="re-enter the body after every step that finishes")
+    parser.addoption("--full", action="store_true", help="play every row of the table of edits in real kernels")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -12,10 +12,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from importlib.util import find_spec
 from typing import Any
 
 __all__ = ["Cell", "Expected", "Row", "Version", "edit", "unedited"]
 
+_LIBRARIES = ("attrs", "networkx", "numpy", "pandas", "polars", "pydantic", "scipy", "sklearn")
 _CALL = re.compile(r"(?<!await )ctx\.(run|run_typed)\(")
 
 
@@ -97,6 +99,12 @@ class Row:
     def asynchronous(self) -> bool:
         return self.versions[0].durable.asynchronous
 
+    @property
+    def missing(self) -> str:
+        """A library that the row uses and that isn't installed; "" if there is none."""
+        text = "".join(cell.text for version in self.versions for cell in version.cells)
+        return next((name for name in _LIBRARIES if _uses(name, text) and find_spec(name) is None), "")
+
     def in_async(self) -> Row:
         """Return the same edit in an async cell."""
         return replace(self, versions=tuple(v.in_async() for v in self.versions))
@@ -168,6 +176,10 @@ def edit(
 def unedited(name: str, text: str, **more: Any) -> Row:
     """Make a row of a notebook that is executed again as it is."""
     return edit(name, text, after=text, **more)
+
+
+def _uses(library: str, text: str) -> bool:
+    return re.search(rf"\b(import|from) ([\w.]+( as \w+)?, )*{library}\b", text) is not None
 
 
 def _expected(replays: str, runs: str, out: Any) -> Expected:

@@ -18,7 +18,8 @@ pytestmark = [pytest.mark.kernel, pytest.mark.once, pytest.mark.timeout(300)]
 
 OTHERS = [python for python in os.environ.get("NBD_PYTHONS", "").split(os.pathsep) if python]
 
-#: Rows whose first version replays whole. Without source there is only bytecode, which is each version's own.
+#: Rows whose first version replays whole: no input is changed in place. Without source there is only bytecode, which is
+#: each Python's own.
 PORTABLE = [
     row
     for row in [
@@ -31,7 +32,7 @@ PORTABLE = [
         *rows_hard.COLLISIONS,
         *rows_hard.INSIDE,
     ]
-    if row.id not in ("no-source-at-hand", "iterator")
+    if row.id not in ("no-source-at-hand", "helper-in-a-function-transformer")
 ]
 
 

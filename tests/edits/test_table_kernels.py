@@ -39,12 +39,18 @@ SAMPLE = frozenset(
 )
 
 
-def _chosen(full: bool) -> dict[str, Row]:
-    """Rows by key. What only a real kernel can do is played in any case."""
-    both = [(f"{row.id}-sync", row) for row in ROWS] + [(f"{row.id}-async", row) for row in ASYNC_ROWS]
-    return {
-        key: row for key, row in both if row.needs != "clock" and (full or row.needs == "kernel" or row.id in SAMPLE)
-    }
+#: Every row by a key of its own.
+ALL = {
+    f"{row.id}-{kind}": row
+    for kind, rows in (("sync", ROWS), ("async", ASYNC_ROWS))
+    for row in rows
+    if row.needs != "clock" and not row.missing
+}
+
+
+def _chosen(full: bool) -> list[str]:
+    """What only a real kernel can do is played in any case."""
+    return [key for key, row in ALL.items() if full or row.needs == "kernel" or row.id in SAMPLE]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -62,10 +68,9 @@ def played(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         kernels.append(LiveKernel(sys.executable, folder))
         return kernels[-1]
 
-    rows = _chosen(full=True)
     wanted = [item.callspec.params["key"] for item in request.session.items if item.fspath == request.fspath]
     try:
-        yield play_in_kernels([(key, rows[key]) for key in wanted], start, folder)
+        yield play_in_kernels([(key, ALL[key]) for key in wanted], start, folder)
     finally:
         for kernel in kernels:
             kernel.close()
@@ -73,7 +78,7 @@ def played(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 def test_edit_in_a_kernel(key: str, played: dict[str, Played]) -> None:
     """After an edit and a restart only what computes something new is called, and the value is the right one."""
-    row, seen = _chosen(full=True)[key], played[key]
+    row, seen = ALL[key], played[key]
     assert not seen.problem
     assert seen.errors == row.errors
     assert seen.out == repr(row.fresh.out)

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
-__all__ = ["is_cell_file", "is_user_code", "is_user_file", "is_user_module", "library_name"]
+__all__ = ["is_cell_file", "is_user_code", "is_user_file", "is_user_module", "library_name", "plain_name"]
 
 _MAIN = ("__main__", "__mp_main__")
 
@@ -95,6 +95,15 @@ def is_user_code(value: Any) -> bool:
     return isinstance(value, type) and is_user_module(value.__module__)
 
 
+def plain_name(qualname: str) -> str:
+    """Leave comprehensions out of a qualified name: since Python 3.12 they are no functions of their own."""
+    if "comp>" not in qualname:
+        return qualname
+    for kind in ("list", "set", "dict"):
+        qualname = qualname.replace(f"<{kind}comp>.", "")
+    return qualname
+
+
 def library_name(value: Any) -> str:
     """Name a function, class or module by module and qualified name: ``pandas.io.sql.read_sql``."""
     if isinstance(value, ModuleType):
@@ -104,4 +113,4 @@ def library_name(value: Any) -> str:
         owner = getattr(value, "__objclass__", None) or type(getattr(value, "__self__", None))
         module = owner.__module__ if isinstance(owner, type) else ""
     name = getattr(value, "__qualname__", None) or getattr(value, "__name__", None)
-    return f"{module}.{name if isinstance(name, str) else type(value).__qualname__}"
+    return f"{module}.{plain_name(name) if isinstance(name, str) else type(value).__qualname__}"

@@ -10,7 +10,7 @@ from typing import Any
 
 from notebook_durable.engine.fingerprint.classes import annotated_types, annotations_of, members, shape
 from notebook_durable.engine.fingerprint.imports import imported
-from notebook_durable.engine.fingerprint.origin import is_user_code, is_user_module, library_name
+from notebook_durable.engine.fingerprint.origin import is_user_code, is_user_module, library_name, plain_name
 from notebook_durable.engine.fingerprint.reach import MISSING, Own, Part, Reach, content_of, read_own
 from notebook_durable.engine.fingerprint.reads import Import
 from notebook_durable.engine.fingerprint.wrappers import (
@@ -106,7 +106,7 @@ class Walk:
         code = function.__code__
         own = self._own_of(code)
         prefix = label_prefix(function.__globals__)
-        label = prefix + code.co_qualname
+        label = prefix + plain_name(code.co_qualname)
         self._part(label, own.digest, code)
         if not own.from_source:
             self._without_source.add((label, own.digest))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from types import FunctionType, MethodType
 from typing import Any
 
-from notebook_durable.engine.fingerprint.origin import is_user_code, library_name
+from notebook_durable.engine.fingerprint.origin import is_user_code, library_name, plain_name
 
 __all__ = ["is_followed", "key_text", "label_prefix", "note_slots", "owned_values", "real_name", "top_module"]
 
@@ -59,7 +59,7 @@ def real_name(function: FunctionType) -> str:
     module = function.__globals__.get("__name__")
     if function.__dict__.get("__wrapped__") is None or not isinstance(module, str):
         return library_name(function)
-    return f"{module}.{function.__code__.co_qualname}"
+    return f"{module}.{plain_name(function.__code__.co_qualname)}"
 
 
 def is_followed(value: Any) -> bool:
