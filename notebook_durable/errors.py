@@ -51,6 +51,7 @@ __all__ = [
     "NotebookMismatchError",
     "OutcomeUnknownError",
     "ReplayError",
+    "RollbackLostError",
     "RetryableError",
     "RunBusyError",
     "RunOpenError",
@@ -244,6 +245,25 @@ class UndefinedClassError(ReplayError):
         )
         self.class_name = class_name
         self.step = step
+
+
+class RollbackLostError(DurableError):
+    """A rollback had been cut short, and the cell ended well this time: the step that had failed is gone from it.
+
+    Attributes:
+        workflow: the run's workflow.
+        undone: the steps that had undone something.
+    """
+
+    def __init__(self, workflow: str, undone: Sequence[str]) -> None:
+        names = ", ".join(f"'{name}'" for name in undone)
+        super().__init__(
+            f"'{workflow}' was being rolled back when its kernel stopped: {names} had undone part of it. The cell was "
+            "changed since and ended well, so the rest was not undone, and results of steps that were undone replayed: "
+            "don't use them. Undo the rest by hand if need be; the next execution starts over."
+        )
+        self.workflow = workflow
+        self.undone = list(undone)
 
 
 class UndefinedNameError(DurableError, NameError):

@@ -6,11 +6,15 @@ by id again. So a loop of 10,000 steps stores its code once.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 __all__ = ["Code", "Function", "Input", "Parts", "code_from", "parts_from", "text_id"]
+
+
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 class Input(NamedTuple):
@@ -61,9 +65,10 @@ class Parts(NamedTuple):
             rest["why"] = self.why
         if self.instead is not None:
             rest["instead"] = self.instead
-        return prefix(self.libraries) + json.dumps(rest, ensure_ascii=False)[1:]
+        return prefix(self.libraries) + _encode(rest)[1:]
 
 
+@functools.lru_cache(maxsize=256)
 def prefix(libraries: str) -> str:
     """What the text of parts with these libraries begins with."""
     return '{"libraries": ' + json.dumps(libraries, ensure_ascii=False) + ", "

@@ -211,7 +211,7 @@ def html_table(head: Sequence[str], rows: Iterable[Sequence[str]], title: str = 
     cell = "text-align:left;padding:2px 12px 2px 0;vertical-align:top;font-variant-numeric:tabular-nums"
     heads = "".join(f'<th style="{cell}">{escape(head[i])}</th>' for i in used)
     # Only the last column, which is the longest, is broken into lines.
-    styles = {i: cell if i == used[-1] else f"{cell};white-space:nowrap" for i in used}
+    styles = {i: f"{cell};min-width:14em" if i == used[-1] else f"{cell};white-space:nowrap" for i in used}
     body = "".join(
         "<tr>" + "".join(f'<td style="{styles[i]}">{escape(row[i])}</td>' for i in used) + "</tr>" for row in table
     )

@@ -11,6 +11,7 @@ from typing import Any
 from notebook_durable.errors import TerminalError
 from notebook_durable.model import Attempt, Entry, Payload, error_record
 from notebook_durable.protocols import Codec
+from notebook_durable.redact import HIDDEN, is_secret_name, redact
 
 __all__ = ["describe", "drop_own_frames", "give_up", "history", "rebuild", "store_error"]
 
@@ -18,6 +19,8 @@ __all__ = ["describe", "drop_own_frames", "give_up", "history", "rebuild", "stor
 _LONGEST_MESSAGE = 10_000
 _LONGEST_TRACEBACK = 20_000
 _LARGEST_ERROR = 1_000_000
+#: More characters than are kept are looked at, as a password that a cut goes through is not recognised.
+_MARGIN = 2_000
 
 _HERE = str(Path(__file__).parent.parent)
 # Engine and executor stand between the caller and the step's function; nobody debugging a step wants them.
@@ -36,21 +39,52 @@ def drop_own_frames(tb: TracebackType | None) -> TracebackType | None:
 
 
 def describe(error: BaseException) -> dict[str, Any]:
-    """Make the record of an exception, with its traceback as text, from the user's first frame on."""
+    """Make the record of an exception, with its traceback as text, from the user's first frame on.
+
+    Passwords in it are hidden: it is stored and shown. The exception itself is not touched.
+    """
     try:
         report = traceback.TracebackException(type(error), error, drop_own_frames(error.__traceback__))
         text = "".join(report.format())
     except Exception:  # noqa: BLE001  a user's broken __str__ or source file must not hide the failure
         text = ""
-    record = error_record(error, text[-_LONGEST_TRACEBACK:])
-    record["message"] = record["message"][:_LONGEST_MESSAGE]
+    record = error_record(error, _end_of(text))
+    record["message"] = _start_of(record["message"])
     notes = getattr(error, "__notes__", None)
     if notes:
-        record["notes"] = [str(note)[:_LONGEST_MESSAGE] for note in notes]
+        record["notes"] = [_start_of(str(note)) for note in notes]
     if isinstance(error, TerminalError):
         record["status_code"] = error.status_code
-        record["metadata"] = error.metadata
+        record["metadata"] = _without_secrets(error.metadata)
     return record
+
+
+def _start_of(text: str) -> str:
+    if len(text) <= _LONGEST_MESSAGE:
+        return redact(text)
+    return redact(text[: _LONGEST_MESSAGE + _MARGIN])[:_LONGEST_MESSAGE]
+
+
+def _end_of(text: str) -> str:
+    if len(text) <= _LONGEST_TRACEBACK:
+        return redact(text)
+    cut = text[-_LONGEST_TRACEBACK - _MARGIN :]
+    # From a whole line on, else the half of a password would stand first.
+    return redact(cut[cut.find("\n", 0, _MARGIN) + 1 :])[-_LONGEST_TRACEBACK:]
+
+
+def _without_secrets(value: Any, name: str = "") -> Any:
+    """Hide the texts in an error's metadata that are secrets."""
+    if type(value) is str:
+        return HIDDEN if value and is_secret_name(name) else redact(value)
+    if type(value) is dict:
+        return {
+            redact(key) if type(key) is str else key: _without_secrets(one, key if type(key) is str else name)
+            for key, one in value.items()
+        }
+    if type(value) in (list, tuple):
+        return type(value)(_without_secrets(one, name) for one in value)
+    return value
 
 
 def history(attempts: Sequence[Attempt]) -> tuple[Mapping[str, Any], ...]:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from notebook_durable.errors import ConfigurationError
 
-__all__ = ["File", "FileDigests", "file"]
+__all__ = ["File", "FileDigests", "file", "is_url", "path_key"]
 
 _CHUNK = 1 << 20  # bytes
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://\S+$")
 _TICK = 2.0  # seconds; FAT's is two
 
 
@@ -32,7 +34,7 @@ def file(path: str | os.PathLike[str]) -> File:
     """Name a file whose content counts for a step's fingerprint: ``reads=file("orders.csv")``.
 
     Args:
-        path: of a file, or of a folder, which counts with the names and contents of all files below it. It need not
+        path: of a file, or of a folder, which counts with the names and contents of all that is below it. It need not
             exist: coming and going are changes too.
 
     Raises:
@@ -46,6 +48,28 @@ def file(path: str | os.PathLike[str]) -> File:
     if not isinstance(text, str) or not text or "\0" in text:
         raise ConfigurationError(f"file() takes the path of a file, not {path!r:.80}")
     return File(text)
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """All files and folders below a folder, through links too, each real folder once."""
+    seen: set[str] = set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        yield from (Path(place, name) for name in (*folders, *files) if Path(place, name).exists())
+
+
+def is_url(text: str) -> bool:
+    """Tell whether a text is a URL and nothing else."""
+    return _URL.match(text) is not None
+
+
+def path_key(text: str) -> str:
+    """Write a path so that two ways to name one file are one text; a URL stays as it is."""
+    return text if _URL.match(text) else os.path.abspath(text)
 
 
 class FileDigests:
@@ -65,9 +89,9 @@ class FileDigests:
             if not Path(path).is_dir():
                 return self._file(Path(path))
             hasher = self._new_hash()
-            for one in sorted(inner for inner in Path(path).rglob("*") if inner.is_file()):
+            for one in sorted(_below(Path(path))):
                 name = str(one.relative_to(path)).encode("utf-8", "surrogatepass")
-                hasher.update(b"%d:%s" % (len(name), name) + self._file(one))
+                hasher.update(b"%d:%s" % (len(name), name) + (b"folder" if one.is_dir() else self._file(one)))
             return bytes(hasher.digest()[:16])
         except OSError as error:
             return f"none: {type(error).__name__}".encode()

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from notebook_durable.engine import failures
 from notebook_durable.engine.effects import Begin, Call, Effect, Record, Sleep
-from notebook_durable.engine.inplace import find, restore
+from notebook_durable.engine.inplace import can_restore, find, restore
 from notebook_durable.engine.journal import Match, Place
 from notebook_durable.engine.lookup import Found, declared, record_of
 from notebook_durable.engine.options import StepSpec
-from notebook_durable.engine.rollback import OWN_FAILURE
+from notebook_durable.engine.rollback import OWN_FAILURE, UNDOES
 from notebook_durable.engine.shared import is_effect
 from notebook_durable.errors import (
     NotStorableError,
@@ -63,7 +63,7 @@ def step_flow(session: Session, spec: StepSpec, place: Place, follows: int | Non
         if entry.status is EntryStatus.SUCCEEDED:
             return replay_value(session, spec, found)
         if entry.status is EntryStatus.FAILED:
-            _replay_failure(session, entry)
+            _replay_failure(session, spec, entry, found)
         if session.asynchronous:
             yield from _replay_cancellation(session, entry)
         found.match = match = Match(entry, reason="was cancelled last time, and nothing cancels it now")
@@ -81,6 +81,7 @@ def replay_value(session: Session, spec: StepSpec, found: Found) -> Any:
     Raises:
         UndefinedClassError, UnknownSerializerError: naming the step; the value is kept.
         ReplayError: if it can't be read for another reason.
+        NotRestorableError: if an input that the step changed can't be put into its state: the step has to run.
     """
     entry = found.match.entry
     assert entry is not None  # noqa: S101  it replays
@@ -97,17 +98,12 @@ def replay_value(session: Session, spec: StepSpec, found: Found) -> Any:
             f"a new name."
         ) from error
     if '"changed"' in entry.code.inputs:
-        value = _restore_inputs(value, entry, found)
+        # Inputs that the step changed and returned are put into the state in which it left them.
+        changed = parts_from(entry.code.inputs).changed
+        value = restore(value, [(path, found.call.input(name)) for name, path in changed.items()])
     _note_effect(session, spec, entry, found)
     session.emit(StepReplayed, entry, found.note)
     session.journal.put(entry)  # lets go of the bytes
-    return value
-
-
-def _restore_inputs(value: Any, entry: Entry, found: Found) -> Any:
-    """Put inputs that the step changed and returned into the state in which it left them."""
-    for name, path in parts_from(entry.code.inputs).changed.items():
-        value = restore(value, path, found.call.input(name))
     return value
 
 
@@ -117,8 +113,9 @@ def _note_effect(session: Session, spec: StepSpec, entry: Entry, found: Found) -
         session.shared.wrote(found.call, entry, writes)
 
 
-def _replay_failure(session: Session, entry: Entry) -> None:
+def _replay_failure(session: Session, spec: StepSpec, entry: Entry, found: Found) -> None:
     error = failures.rebuild(session.codec, entry, session.attempts(entry))
+    session.shared.wrote(found.call, entry, declared(spec))
     session.emit(StepReplayed, entry)
     raise error
 
@@ -145,6 +142,7 @@ def _first_entry(session: Session, spec: StepSpec, place: Place, follows: int | 
         execution=session.claim.execution,
         rollback_of=place.seq if follows == OWN_FAILURE else follows,
         at_most_once=spec.options.at_most_once,
+        note="" if place.undoes is None else UNDOES,
     )
     if old is None or not old.intact:
         return entry
@@ -274,11 +272,14 @@ class _Live:
         """Look at the inputs again: a step that changed one replays only if that is part of its result."""
         code, changed = self._entry.code, self._call.changed()
         if not changed:
-            return EntryStatus.SUCCEEDED, "", code
+            return EntryStatus.SUCCEEDED, self._entry.note, code
         paths = {name: find(value, self._call.input(name)) for name in changed}
         lost = [name for name, path in paths.items() if path is None]
         if lost:
             return EntryStatus.IMPURE, f"changed its input {_quoted(lost)}: return it", code
+        lost = [name for name in changed if not can_restore(self._call.input(name))]
+        if lost:
+            return EntryStatus.IMPURE, f"changed its input {_quoted(lost)} in place: return a new object", code
         parts = parts_from(code.inputs)._replace(
             changed={name: path for name, path in paths.items() if path is not None}
         )
@@ -358,6 +359,8 @@ class _Live:
             entry = entry._replace(serializer=stored.serializer, payload=stored.data, value_type=stored.value_type)
         self._entry = entry
         yield Record(entry, attempt)
+        # Half of what it does may be done.
+        self._s.shared.wrote(self._call, entry, declared(self._spec))
         if isinstance(final, TerminalError):
             failures.complete(final, entry, self._s.attempts(entry))
         self._s.emit(StepEnded, entry)

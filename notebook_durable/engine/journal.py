@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
+from notebook_durable.engine.rollback import UNDOES
 from notebook_durable.errors import JournalMismatchError
 from notebook_durable.model import Claim, Entry, EntryStatus, Failure, Outcome
 from notebook_durable.parts import Parts, parts_from
@@ -27,11 +28,13 @@ class Place:
     Attributes:
         name, occurrence: of the call, see ``StepKey``.
         seq: of its entry, as soon as that is known; -1 before.
+        undoes: of a step that undoes something: its order among those, from 0; None for all others.
     """
 
-    __slots__ = ("name", "occurrence", "seq")
+    __slots__ = ("name", "occurrence", "seq", "undoes")
 
-    def __init__(self, name: str, occurrence: int) -> None:
+    def __init__(self, name: str, occurrence: int, undoes: int | None = None) -> None:
+        self.undoes = undoes
         self.name = name
         self.occurrence = occurrence
         self.seq = -1
@@ -89,6 +92,9 @@ class Journal:
         self._next = max((entry.seq for entry in entries if entry.intact), default=-1) + 1
         for entry in sorted(entries, key=_age):
             self._add(entry)
+        #: Those of an unfinished rollback: a finished one would have begun a new run.
+        self._undoing = [entry.seq for entry in entries if entry.intact and entry.note == UNDOES]
+        self._undo_calls = 0
         self._binding = [entry for entry in entries if self._binds(entry)]
         self._effects: dict[str, list[tuple[int, frozenset[str]]]] = {}
 
@@ -115,7 +121,7 @@ class Journal:
 
     # -- finding
 
-    def place(self, name: str) -> Place:
+    def place(self, name: str, *, undoes: bool = False) -> Place:
         """Give the next call of this name its place.
 
         Raises:
@@ -125,7 +131,8 @@ class Journal:
         self._calls[name] = occurrence + 1
         if self._recorded is not None:
             self._check_order(name)
-        place = Place(name, occurrence)
+        place = Place(name, occurrence, self._undo_calls if undoes else None)
+        self._undo_calls += undoes
         self._places.append(place)
         return place
 
@@ -178,6 +185,10 @@ class Journal:
                 return Match(entry, resumes=True, reason=reason)
 
     def _take(self, place: Place, call: Description) -> Entry | None:
+        if self._undoing:
+            entry = self._take_in_rollback(place)
+            if entry is not None:
+                return entry
         same = self._unused.get((place.name, call.fingerprint))
         if same:
             seq = same.pop(place.occurrence, None)
@@ -191,6 +202,31 @@ class Journal:
         seq = self._by_order.pop((place.name, place.occurrence), None)
         return None if seq is None else self._entries[seq]
 
+    def _take_in_rollback(self, place: Place) -> Entry | None:
+        """While half of a run is undone, entries are found by order alone: an edit must not do again what was undone.
+
+        Nor undo it twice, or leave out what was done under other inputs.
+        """
+        if place.undoes is not None:
+            seqs = self._undoing[place.undoes : place.undoes + 1]
+        else:
+            seqs = [seq for seq in self._placed.get((place.name, place.occurrence), ()) if seq not in self._undoing]
+        for seq in reversed(seqs):
+            entry = self._entries[seq]
+            if seq not in self._used and entry.status is not EntryStatus.SUPERSEDED:
+                self._drop(entry)
+                return entry
+        return None
+
+    @property
+    def unwinding(self) -> bool:
+        """True if the run came with a rollback that had been cut short."""
+        return bool(self._undoing)
+
+    def undone(self) -> list[str]:
+        """Return the names of the steps that had undone something."""
+        return [self._entries[seq].name for seq in self._undoing]
+
     def _binds(self, entry: Entry) -> bool:
         """Tell whether an entry must be settled before its step can run with other code or inputs.
 
@@ -198,7 +234,9 @@ class Journal:
         """
         if entry.at_most_once and entry.status is EntryStatus.RUNNING and entry.ended_at is None:
             return True
-        return entry.status is EntryStatus.FAILED and entry.seq in self._rolled_back and self._failure_replays(entry)
+        if entry.status is not EntryStatus.FAILED or self._claim.previous is Outcome.COMPLETED:
+            return False
+        return entry.seq in self._rolled_back and self._failure_replays(entry)
 
     def _drop(self, entry: Entry) -> None:
         same = self._unused.get((entry.name, entry.code.fingerprint), {})
@@ -228,6 +266,8 @@ class Journal:
         That is one of the same fingerprint which no longer replays; else of the entries near its place the one from
         which it differs least; else the newest of its name.
         """
+        if place.name not in self._named:
+            return None
         superseded = self._superseded.get((place.name, fingerprint))
         if superseded is not None and superseded not in self._used:
             return self._entries[superseded]

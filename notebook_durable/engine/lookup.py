@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -19,9 +18,7 @@ from notebook_durable.render import duration
 if TYPE_CHECKING:
     from notebook_durable.engine.session import Session
 
-__all__ = ["Found", "declared", "describe", "look_up", "record_of"]
-
-_prefix = functools.lru_cache(maxsize=256)(prefix)
+__all__ = ["Found", "again", "declared", "describe", "look_up", "record_of"]
 
 
 @dataclass(slots=True)
@@ -72,8 +69,11 @@ def look_up(session: Session, spec: StepSpec, place: Place, call: Description) -
         return Found(call, match)
     entry = match.entry
     assert entry is not None  # noqa: S101  it replays
+    if entry.occurrence != place.occurrence:  # it is told under the name that the step has now
+        entry = entry._replace(occurrence=place.occurrence)
+        match = match._replace(entry=entry)
     note = ""
-    if entry.code.version == session.describer.version and not entry.code.inputs.startswith(_prefix(call.libraries)):
+    if entry.code.version == session.describer.version and not entry.code.inputs.startswith(prefix(call.libraries)):
         note = _other_libraries(entry, call)
     if spec.options is DEFAULT_OPTIONS and not (note and session.strict):
         return Found(call, match, note)
@@ -92,9 +92,7 @@ def _not_any_more(session: Session, spec: StepSpec, place: Place, found: Found) 
             why = f"too old: {duration(age)}, and max_age is {duration(oldest)}"
     if not why:
         return found
-    session.journal.instead_of(entry, place)
-    gone = entry._replace(status=EntryStatus.SUPERSEDED, note=why)
-    return Found(found.call, Match(None, reason=why), "", [gone])
+    return again(session, place, found, why)
 
 
 def _other_libraries(entry: Entry, call: Description) -> str:
@@ -103,6 +101,15 @@ def _other_libraries(entry: Entry, call: Description) -> str:
     then = ", ".join(one for one in before if one not in now)
     since = ", ".join(one for one in now if one not in before)
     return f"recorded with {then}, now {since}" if then and since else ""
+
+
+def again(session: Session, place: Place, found: Found, why: str) -> Found:
+    """Take back a replay that turned out to be impossible: the step runs, and its entry stays as history."""
+    entry = found.match.entry
+    assert entry is not None  # noqa: S101  it was to replay
+    session.journal.instead_of(entry, place)
+    gone = entry._replace(status=EntryStatus.SUPERSEDED, note=why)
+    return Found(found.call, Match(None, reason=why), "", [gone])
 
 
 def record_of(session: Session, spec: StepSpec, place: Place, found: Found) -> tuple[StepCode, str, Mapping[str, str]]:

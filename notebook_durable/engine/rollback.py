@@ -14,10 +14,12 @@ from notebook_durable.errors import TerminalError
 if TYPE_CHECKING:
     from notebook_durable.engine.session import Session
 
-__all__ = ["OWN_FAILURE", "Rollback"]
+__all__ = ["OWN_FAILURE", "UNDOES", "Rollback"]
 
 #: In place of the failure that a step follows: the error was raised by the cell itself, no entry stands for it.
 OWN_FAILURE = -1
+#: The note of an entry that undoes something. While a run has one, it is being rolled back.
+UNDOES = "undoes what was done"
 
 
 class Rollback:

@@ -14,8 +14,9 @@ from notebook_durable.engine.context import AsyncContext, Context, StepCall
 from notebook_durable.engine.drive import drive, drive_async, home_task
 from notebook_durable.engine.effects import Begin
 from notebook_durable.engine.flow import replay_value, step_flow
+from notebook_durable.engine.inplace import NotRestorableError
 from notebook_durable.engine.journal import Journal, Place
-from notebook_durable.engine.lookup import describe, look_up
+from notebook_durable.engine.lookup import again, describe, look_up
 from notebook_durable.engine.options import StepSpec
 from notebook_durable.engine.returning import Ending, Received, classify
 from notebook_durable.engine.rollback import OWN_FAILURE, Rollback
@@ -23,6 +24,7 @@ from notebook_durable.engine.shared import Shared
 from notebook_durable.errors import (
     ContextClosedError,
     DurableError,
+    RollbackLostError,
     RunTakenOverError,
     StoreError,
     TerminalError,
@@ -153,14 +155,17 @@ class Session:
 
     def run_step(self, spec: StepSpec, *, cleanup: bool, after_failure: bool = False) -> Any:
         """Run or replay a step on this thread; ``after_failure``: it undoes something."""
-        place = self.journal.place(spec.name)
+        place = self.journal.place(spec.name, undoes=after_failure)
         follows = self.received.called(cleanup)
         if after_failure and follows is None:
             follows = OWN_FAILURE
         try:
             found = look_up(self, spec, place, describe(self, spec))
             if found.match.replays and found.match.entry.status is EntryStatus.SUCCEEDED:  # type: ignore[union-attr]
-                return replay_value(self, spec, found)
+                try:
+                    return replay_value(self, spec, found)
+                except NotRestorableError as error:
+                    found = again(self, place, found, _not_restorable(error))
             return drive(self, step_flow(self, spec, place, follows, found), spec.name)
         except BaseException as error:
             self._deliver(place.seq, error)
@@ -200,7 +205,10 @@ class Session:
                 raise _cant_tell_apart(spec.name)
             found = look_up(self, spec, place, call)
             if found.match.replays and found.match.entry.status is EntryStatus.SUCCEEDED:  # type: ignore[union-attr]
-                return replay_value(self, spec, found)
+                try:
+                    return replay_value(self, spec, found)
+                except NotRestorableError as error:
+                    found = again(self, place, found, _not_restorable(error))
             return await drive_async(self, step_flow(self, spec, place, follows, found), spec.name)
         except KeyboardInterrupt as stop:
             if self.home is None or home_task() is self.home:
@@ -303,6 +311,9 @@ class Session:
         extra: BaseException | None = self._unawaited() if error is None else None
         if error is None and extra is None:
             extra = self.journal.check_complete()
+        if error is None and extra is None and self.journal.unwinding:
+            extra = RollbackLostError(self.run.workflow, self.journal.undone())
+            self.rollback.finished = True  # the next execution starts over
         interrupted = self._interrupt_running()
         ending = classify(self.journal, self.received, error or extra, self.claim.execution)
         if self.rollback.finished:
@@ -364,6 +375,10 @@ class Session:
     def outcome_of_last(self) -> Outcome | None:
         """How the execution before this one ended; None if this is the first."""
         return self.claim.previous
+
+
+def _not_restorable(error: NotRestorableError) -> str:
+    return f"an input that it changed in place can't be put into its recorded state ({error})"
 
 
 def _cant_tell_apart(name: str) -> UsageError:

@@ -8,11 +8,11 @@ step runs again, under a new entry, the later one does too. When it replays, so 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
+from notebook_durable.engine.files import path_key
 from notebook_durable.model import Entry
 from notebook_durable.protocols import Description
 
@@ -45,8 +45,9 @@ class Shared:
             writer = self._by_id.get(id(thing))
             if writer is not None:
                 found[writer.step] = writer
-        for path in call.paths():
-            writer = self._by_path.get(path)
+        for value in call.values():
+            path = path_text(value) if self._by_path else None
+            writer = None if path is None else self._by_path.get(path)
             if writer is not None:
                 found[writer.step] = writer
         for step, writer in sorted(found.items()):
@@ -72,6 +73,4 @@ def is_effect(entry: Entry, declared: Sequence[Any]) -> bool:
 
 def path_text(value: Any) -> str | None:
     """Return a text or path as the key under which steps share it."""
-    if isinstance(value, PurePath):
-        return os.path.normpath(value)
-    return os.path.normpath(value) if isinstance(value, str) else None
+    return path_key(str(value)) if issubclass(type(value), (str, PurePath)) else None

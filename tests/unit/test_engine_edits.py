@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import random
+import weakref
+from collections import Counter, OrderedDict, defaultdict, deque
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
 from lab import Outside
 
 from notebook_durable import file
-from notebook_durable.errors import ConfigurationError, JournalMismatchError
+from notebook_durable.errors import ConfigurationError, JournalMismatchError, TerminalError
 from notebook_durable.events import StepReplayed, StepStarted
 from notebook_durable.model import EntryStatus
 from notebook_durable.parts import parts_from
@@ -479,3 +483,170 @@ def test_a_callable_object(lab):
     assert ran(lab) == {}
     assert again(lab, lambda ctx: ctx.run("s", Adder(2), 1)) == 3
     assert ran(lab)
+
+
+# --- findings of a review that tried to break it ---------------------------------------------
+
+
+def test_a_parameter_and_a_global_of_one_name_are_two_inputs(lab):
+    """Exchanged values are an edit."""
+    space = {}
+    exec(compile("def helper(): return x\ndef f(x): return (x, helper())", "cell", "exec"), space)  # noqa: S102
+
+    def body(given, read):
+        space["x"] = read
+        return lambda ctx: ctx.run("s", space["f"], given)
+
+    assert lab.play(body(1, 2)) == (1, 2)
+    assert again(lab, body(2, 1)) == (2, 1)
+    assert again(lab, body(1, 2)) == (1, 2)
+    assert ran(lab) == {}
+
+
+@pytest.mark.parametrize("kind", [dict, Counter, partial(defaultdict, int), OrderedDict, deque, list, set])
+def test_containers_get_their_state_back(lab, kind):
+    """Changed in place and returned: the cell's own object, with its type."""
+
+    def fill(held):
+        for n in range(3):
+            if hasattr(held, "update"):
+                held.update({n} if isinstance(held, set) else {n: n})
+            else:
+                held.append(n)
+        return held
+
+    def body(ctx):
+        held = kind()
+        assert ctx.run("fill", fill, held) is held
+        return list(held), type(held).__name__, len(held)
+
+    first = lab.play(body)
+    assert again(lab, body) == first
+    assert ran(lab) == {}
+
+
+class Slotted:
+    __slots__ = ("model",)
+
+    def __init__(self):
+        self.model = None
+
+
+def test_objects_with_slots_get_their_state_back(lab):
+    """As those with a dict."""
+
+    def fit(holder):
+        holder.model = 3
+        return holder
+
+    def body(ctx):
+        holder = Slotted()
+        ctx.run("fit", fit, holder)
+        return holder.model
+
+    assert lab.play(body) == 3
+    assert again(lab, body) == 3
+    assert ran(lab) == {}
+
+
+def test_what_an_input_holds_gets_its_state_back(lab):
+    """A list inside a dict may have a name of its own in the cell."""
+
+    def body(ctx):
+        inner = [0]
+        model = Model()
+        held = {"x": inner, "steps": [("model", model)]}
+
+        def work(given):
+            given["x"].append(1)
+            given["steps"][0][1].fit([1, 2])
+            return given
+
+        ctx.run("work", work, held)
+        return inner, held["x"] is inner, model.fitted
+
+    assert lab.play(body) == ([0, 1], True, 3)
+    assert again(lab, body) == ([0, 1], True, 3)
+    assert ran(lab) == {}
+
+
+def test_a_generator_of_random_numbers_goes_on(lab):
+    """Its state is put back, so the next draw is the one that came then."""
+
+    def body(ctx):
+        chance = random.Random(0)  # noqa: S311
+        drawn, _ = ctx.run("draw", lambda: (chance.random(), chance))
+        return drawn, chance.random()
+
+    first = lab.play(body)
+    assert again(lab, body) == first
+    assert ran(lab) == {}
+
+
+def test_an_input_that_cannot_take_the_state_runs_the_step(lab):
+    """Never a value with the old state beside it."""
+    import array
+
+    def work(numbers):
+        numbers.append(3)
+        return numbers
+
+    def body(ctx):
+        numbers = array.array("i", [1])
+        ctx.run("work", work, numbers)
+        return list(numbers)
+
+    assert lab.play(body) == [1, 3]
+    assert lab.entry("work").status is EntryStatus.IMPURE
+    assert again(lab, body) == [1, 3]
+
+
+def test_a_writer_that_fails_has_written(lab):
+    """Caught by the cell; the reader behind it must not keep what it read before."""
+    db = Database()
+
+    def body(value):
+        def stage():
+            db.put("t", value)
+            raise TerminalError("the connection broke")
+
+        def run(ctx):
+            try:
+                ctx.run("stage", stage)
+            except TerminalError:
+                pass
+            return ctx.run("report", lambda: db.get("t"))
+
+        return run
+
+    assert lab.play(body(1)) == 1
+    assert again(lab, body(2)) == 2
+    assert again(lab, body(2)) == 2
+    assert ran(lab) == {}
+
+
+def test_a_dict_of_results_is_no_memo(lab):
+    """Stored without looking: the cell means to read it."""
+
+    def body(ctx):
+        results = {}
+
+        def train(name):
+            results[name] = len(name)
+            return results[name]
+
+        ctx.run("train", train, "abc")
+        return dict(results)
+
+    assert lab.play(body) == {"abc": 3}
+    assert again(lab, body) == {"abc": 3}
+
+
+def test_a_proxy_of_nothing(lab):
+    """An object that raises when looked at doesn't break the step."""
+
+    class Thing:
+        pass
+
+    proxy = weakref.proxy(Thing())
+    assert lab.play(lambda ctx: ctx.run("s", lambda given: 1, proxy)) == 1

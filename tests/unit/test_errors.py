@@ -24,6 +24,7 @@ EXAMPLES = [
     errors.OutcomeUnknownError("churn", "k", "pay", 1.5),
     errors.UndefinedClassError("__main__.Order", "load"),
     errors.UndefinedNameError("Order", "load"),
+    errors.RollbackLostError("churn", ["cancel"]),
     errors.UnknownSerializerError("parquet", "load"),
     errors.NotStorableError("_thread.lock", "['a']", "why", "load"),
     errors.StoreError("x"),

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from lab import Calls
 
-from notebook_durable.errors import NestedContextError, TerminalError
+from notebook_durable.errors import NestedContextError, RollbackLostError, TerminalError
 from notebook_durable.model import EntryStatus, Outcome, RunStatus
 from notebook_durable.testing.faults import CrashError, CrashingStore
 
@@ -213,3 +213,58 @@ def test_the_outcome_of_the_execution(lab):
     with pytest.raises(TerminalError):
         lab.play(trip(lab))
     assert [execution.outcome for execution in lab.store.executions(lab.run().id)][-1] is Outcome.FAILED
+
+
+def cut_short(lab, body, at):
+    """Play until the compensation of this name begins, and die there."""
+    with pytest.raises(CrashError):
+        lab.play(body, store=CrashingStore(lab.store, "begin", lambda entry: entry.name == at))
+    lab.restart()
+
+
+@pytest.mark.once
+def test_a_compensation_that_was_edited_is_not_done_twice(lab):
+    """Under another name and with other code it is still the one that has run."""
+    cut_short(lab, trip(lab), "cancel flight")
+
+    def edited(ctx):
+        for what in ("flight", "car"):
+            ctx.run(f"book {what}", lab.called, f"book {what}")
+            ctx.on_rollback(lambda what=what: lab.called(f"refund {what}"), name=f"refund {what}")
+        return ctx.run("pay", lambda: "paid")
+
+    with pytest.raises(TerminalError, match="card declined"):
+        lab.play(edited)
+    assert lab.calls == ["refund flight"]
+
+
+@pytest.mark.once
+def test_what_was_done_under_other_inputs_is_undone(lab):
+    """An edit of a step that comes before must not make it run again while it is undone."""
+    cut_short(lab, trip(lab), "cancel flight")
+
+    def edited(ctx):
+        seats = [ctx.run(f"book {what}", lab.called, f"book {what}", 2) for what in ("flight", "car")]
+        for seat, what in zip(seats, ("flight", "car"), strict=True):
+            ctx.on_rollback(lambda what=what, seat=seat: lab.called(f"cancel {what} {seat}"), name=f"cancel {what}")
+        return ctx.run("pay", lambda: "paid")
+
+    with pytest.raises(TerminalError, match="card declined"):
+        lab.play(edited)
+    assert lab.calls == ["cancel flight None"]
+
+
+@pytest.mark.once
+def test_the_failing_step_is_deleted_in_the_middle_of_a_rollback(lab):
+    """What was undone must not pass for done: an error says so, and the next execution starts over."""
+    cut_short(lab, trip(lab), "cancel flight")
+
+    def edited(ctx):
+        return [ctx.run(f"book {what}", lab.called, f"book {what}") for what in ("flight", "car")]
+
+    with pytest.raises(RollbackLostError, match="'cancel car' had undone part of it"):
+        lab.play(edited)
+    assert lab.calls == []
+    lab.restart()
+    lab.play(edited)
+    assert lab.calls == ["book flight", "book car"]

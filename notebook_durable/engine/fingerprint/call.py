@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import os
 import re
 from collections.abc import Mapping, Sequence
 from enum import Enum
@@ -11,6 +10,7 @@ from pathlib import Path, PurePath
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from notebook_durable.engine.files import is_url, path_key
 from notebook_durable.engine.fingerprint.content import Digest
 from notebook_durable.engine.fingerprint.reach import MISSING
 from notebook_durable.engine.fingerprint.shorts import short
@@ -38,13 +38,24 @@ _LONGEST_PATH = 1024
 
 
 class Named(NamedTuple):
-    """One input."""
+    """One input.
+
+    Attributes:
+        name: unique in its call.
+        value: what was given; for files and marks of ours what is told of it.
+        digest: of its content.
+        kind: "read" by the code (globals, closure values, defaults), "argument", "keyword", "mark", "file", "effect" or
+            "memo". Part of the fingerprint: a parameter and a global of one name are two things.
+    """
 
     name: str
     value: Any
     digest: Digest
-    memo: bool = False
-    is_file: bool = False
+    kind: str
+
+    @property
+    def is_ours(self) -> bool:
+        return self.kind in ("file", "effect")
 
 
 class CallDescription:
@@ -82,13 +93,13 @@ class CallDescription:
         if not self._fingerprint:
             pieces = [self.function if self._reach is None else self._reach.digest]
             # By name: in which order bytecode reads its globals differs between versions of Python.
-            for name, digest in sorted([(named[0], named[2][0]) for named in self.inputs]):
-                pieces += (f"{len(name)}:{name}{len(digest)}:".encode("utf-8", "surrogatepass"), digest)
+            for kind, name, digest in sorted([(named[3], named[0], named[2][0]) for named in self.inputs]):
+                pieces += (f"{kind} {len(name)}:{name}{len(digest)}:".encode("utf-8", "surrogatepass"), digest)
             hasher = self._maker.new_hash()
             hasher.update(b"".join(pieces))
             self._fingerprint = hasher.digest()[:16].hex()
             if self.has_memos:
-                self._before = {named.name: tuple(named.value) for named in self.inputs if named.memo}
+                self._before = {named.name: tuple(named.value) for named in self.inputs if named.kind == "memo"}
         return self._fingerprint
 
     @property
@@ -104,17 +115,18 @@ class CallDescription:
         self._names = names
 
     def mark(self, name: str, value: bytes, short: str) -> None:
-        self.inputs.append(Named(name, short, Digest(value), is_file=True))
+        self.inputs.append(Named(name, short, Digest(value), "effect"))
 
     def things(self) -> Sequence[Any]:
         found = [part for named in self.inputs for part in named.digest.untracked]
-        return [part.value for part in found if not part.type_name.startswith("notebook_durable.")]  # ctx
+        # Neither ctx nor the state that belongs to nobody.
+        return [part.value for part in found if not part.type_name.startswith(("notebook_durable.", "global "))]
 
     def values(self) -> Sequence[Any]:
         return [named.value for named in self.inputs]
 
     def paths(self) -> Sequence[str]:
-        found = (_path(named.value) for named in self.inputs if isinstance(named.value, (str, PurePath)))
+        found = (_path(named.value) for named in self.inputs if not named.is_ours)
         return [path for path in found if path]
 
     def missing(self) -> Sequence[str]:
@@ -138,16 +150,17 @@ class CallDescription:
         return [
             named.name
             for named in self.inputs
-            if not isinstance(named.value, _FIXED) or named.is_file
+            # By its true type: a proxy answers for what it stands for, or raises if that is gone.
+            if not issubclass(type(named.value), _FIXED) or named.is_ours
             if self._has_changed(named)
         ]
 
     def _has_changed(self, named: Named) -> bool:
-        if named.is_file:
-            if not named.name.startswith("file "):
-                return False
+        if named.kind == "effect":
+            return False
+        if named.kind == "file":
             return self._maker.files.digest(named.value) != named.digest.digest
-        if not named.memo:
+        if named.kind != "memo":
             return self._maker.digest(named.value).digest != named.digest.digest
         memo, before = named.value, self._before.get(named.name, ())
         old = {key: memo[key] for key in before if key in memo}
@@ -167,16 +180,16 @@ class CallDescription:
         untracked: dict[str, tuple[str, ...]] = {}
         shares: list[str] = []
         for named in self.inputs:
-            told = str(named.value) if named.is_file else short(named.name, named.value)
-            inputs[named.name] = Input(self._stored(named.digest.digest), redact(told) if named.is_file else told)
+            told = redact(str(named.value)) if named.is_ours else short(named.name, named.value)
+            inputs[named.name] = Input(self._stored(named.digest.digest), told)
             types = tuple(dict.fromkeys(part.type_name for part in named.digest.untracked))
             shares += [f"{named.name}: {name}" for name in types]
-            if named.memo:
+            if named.kind == "memo":
                 types = (*types, "what the step keeps in it")
             if types:
                 untracked[named.name] = types
-            path = _path(named.value)
-            if path is not None and not named.is_file:
+            path = None if named.is_ours else _path(named.value)
+            if path is not None:
                 shares.append(f"file: {redact(str(named.value))}")
                 if self._is_untracked_file(path):
                     untracked[named.name] = (*types, "file not tracked")
@@ -194,8 +207,7 @@ class CallDescription:
 
     def _is_untracked_file(self, path: str) -> bool:
         return Path(path).is_file() and not any(
-            named.is_file and isinstance(named.value, str) and os.path.normpath(named.value) == path
-            for named in self.inputs
+            named.kind == "file" and path_key(named.value) == path for named in self.inputs
         )
 
     def _code(self) -> tuple[str, Mapping[str, str]]:
@@ -228,8 +240,9 @@ def _library(target: Any) -> str:
 
 
 def _path(value: Any) -> str | None:
-    if isinstance(value, PurePath):
-        return os.path.normpath(value)
-    if isinstance(value, str) and len(value) <= _LONGEST_PATH and _PATH.fullmatch(value):
-        return os.path.normpath(value)
+    kind = type(value)
+    if issubclass(kind, PurePath):
+        return path_key(str(value))
+    if issubclass(kind, str) and len(value) <= _LONGEST_PATH and (is_url(value) or _PATH.fullmatch(value)):
+        return path_key(value)
     return None

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
-from notebook_durable.engine.fingerprint.content import Contents, Hasher
+from notebook_durable.engine.fingerprint.content import Contents, Digest, Hasher, Untracked
 from notebook_durable.engine.fingerprint.normal import canonical
-from notebook_durable.engine.fingerprint.origin import is_user_code, is_user_module, library_name
+from notebook_durable.engine.fingerprint.origin import is_own_module, is_user_code, library_name
 from notebook_durable.engine.fingerprint.reach import Own, Part, Reach
 from notebook_durable.engine.fingerprint.reads import reads_of
 from notebook_durable.engine.fingerprint.syntax import source_node
@@ -83,45 +83,55 @@ class Codes:
 
     # -- as a part of values
 
-    def digest(self, value: Any) -> bytes:
+    def digest(self, value: Any) -> Digest:
         """Return one digest of a function or class with all that it reaches, data included."""
         if not is_user_code(value):
             wraps = type(value) is FunctionType and (value.__closure__ or value.__dict__)
             if not wraps:
-                return self.hash(b"library", library_name(value).encode("utf-8", "surrogatepass"))
+                return Digest(self.hash(b"library", library_name(value).encode("utf-8", "surrogatepass")))
         return self._whole(value)
 
-    def module(self, module: ModuleType) -> bytes:
+    def module(self, module: ModuleType) -> Digest:
         """Return a digest of a module that is used as a value: a user's with all it defines, others by name."""
-        if not is_user_module(module.__name__):
-            return self.hash(b"module", module.__name__.encode())
+        if not is_own_module(module):
+            return Digest(self.hash(b"module", module.__name__.encode()))
         return self._whole(module)
 
-    def _whole(self, value: Any) -> bytes:
+    def _whole(self, value: Any) -> Digest:
         mark = id(value)
-        if mark in self._busy:
+        if mark in self._busy:  # what it has of parts without content was told the first time
             done: bytes | None = self._busy[mark]
-            return self.hash(b"itself", library_name(value).encode()) if done is None else done
+            return Digest(self.hash(b"itself", library_name(value).encode()) if done is None else done)
         outermost = not self._busy
         self._busy[mark] = None
         self._held.append(value)
         try:
             reach = self.reach(value)
             parts = [reach.digest]
-            for label, data in reach.values():
-                parts += (label.encode("utf-8", "surrogatepass"), self._contents.digest(data).digest)
+            untracked: list[Untracked] = []
+            for label, data in (*reach.values(), *_attributes(value)):
+                found = self._contents.digest(data)
+                parts += (label.encode("utf-8", "surrogatepass"), found.digest)
+                untracked += found.untracked
             digest = self._busy[mark] = self.hash(*parts)
         finally:
             if outermost:
                 self._busy.clear()
                 self._held.clear()
-        return digest
+        return Digest(digest, tuple(untracked))
 
     def hash(self, *parts: bytes) -> bytes:
         """Digest parts, each told apart from the next."""
         hasher = self._new_hash()
         hasher.update(b"".join([len(part).to_bytes(8, "little") + part for part in parts]))
         return hasher.digest()[:16]
+
+
+def _attributes(value: Any) -> list[tuple[str, Any]]:
+    """What was noted on a function: ``score.rate = 2``."""
+    if type(value) is not FunctionType or not is_user_code(value):
+        return []
+    return [(f".{name}", held) for name, held in sorted(value.__dict__.items()) if not name.startswith("__")]
 
 
 def bytecode(code: CodeType) -> bytes:

@@ -179,9 +179,17 @@ class Walk:
         """Write a function or class down."""
         known = self._codes.get(id(value))
         if known is None:
-            known = self._codes[id(value)] = self.contents.codes.digest(value)
+            known = self._codes[id(value)] = self._noted(self.contents.codes.digest(value))
             self._alive.append(value)
         return b"=" + known
+
+    def module(self, value: Any) -> bytes:
+        """Write a module down."""
+        return self._noted(self.contents.codes.module(value))
+
+    def _noted(self, found: Digest) -> bytes:
+        self.untracked += found.untracked
+        return found.digest
 
     def without_content(self, value: Any, code: bytes = b"") -> bytes:
         """Note a part without content, and write its type down."""

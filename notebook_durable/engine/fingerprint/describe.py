@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
@@ -77,21 +78,23 @@ class Fingerprinter:
         else:
             call.function = self.digest(target).digest
             named += _carried(target)
-        named += _arguments(target, args, kwargs)
+        given = [(name, value, "read") for name, value in named]
+        given += _arguments(target, args, kwargs)
+        given += [(name, value, "mark") for name, value in marks]
+        if len({name for name, _, _ in given}) < len(given):
+            given = _told_apart(given)
         if ignore:
-            call.names = [name for name, _ in named]
-            named = [(name, value) for name, value in named if not _is_named(name, ignore)]
+            call.names = [name for name, _, kind in given if kind != "mark"]
+            given = [one for one in given if one[2] == "mark" or not _is_named(one[0], ignore)]
         add = call.inputs.append
-        for name, value in named:
-            if type(value) is dict and _is_memo(name, call.known):
+        for name, value, kind in given:
+            if kind == "read" and type(value) is dict and _is_memo(name, call.known):
                 call.has_memos = True
-                add(Named(name, value, self.digest(self.memos.without_own(value)), memo=True))
+                add(Named(name, value, self.digest(self.memos.without_own(value)), "memo"))
             else:
-                add(Named(name, value, self.digest(value)))
-        for name, value in marks:
-            call.inputs.append(Named(name, value, self.digest(value)))
+                add(Named(name, value, self.digest(value), kind))
         for path in files:
-            call.inputs.append(Named(f"file {path}", path, Digest(self.files.digest(path)), is_file=True))
+            add(Named(f"file {path}", path, Digest(self.files.digest(path)), "file"))
         return call
 
     def digest(self, value: Any) -> Digest:
@@ -146,7 +149,19 @@ def _memos_of(reach: Reach) -> frozenset[str]:
         found = memo_names(node)
         names |= found
         otherwise |= {*part.code.co_names, *part.code.co_freevars} - found
-    return frozenset(names - otherwise)
+    names -= otherwise
+    return frozenset(name for name in names if not _read_elsewhere(name, reach)) if names else frozenset()
+
+
+def _read_elsewhere(name: str, reach: Reach) -> bool:
+    """Tell whether another function beside the root reads this global: to that one it is more than a memo."""
+    known = {id(part.code) for part in reach.codes.values()}
+    for value in list((reach.namespace or {}).values()):
+        if type(value) is FunctionType and id(value.__code__) not in known and name in value.__code__.co_names:
+            node = source_node(value.__code__)
+            if node is None or name not in memo_names(node):
+                return True
+    return False
 
 
 def _taken_apart(fn: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Any, Any, Any, list[Any]]:
@@ -167,16 +182,28 @@ class _Bound(tuple[Any, ...]):
     __slots__ = ()
 
 
-def _arguments(target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[tuple[str, Any]]:
+def _arguments(target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[tuple[str, Any, str]]:
     if not args and not kwargs:
         return []
     code = getattr(target, "__code__", None)
     names = code.co_varnames[: code.co_argcount] if isinstance(code, CodeType) else ()
     if type(args) is _Bound:
         names = names[1:]
-    named = [(names[i] if i < len(names) else f"argument {i + 1}", value) for i, value in enumerate(args)]
-    return named + list(kwargs.items()) if kwargs else named
+    given = [(names[i] if i < len(names) else f"argument {i + 1}", value, "argument") for i, value in enumerate(args)]
+    return given + [(name, value, "keyword") for name, value in kwargs.items()] if kwargs else given
+
+
+def _told_apart(given: list[tuple[str, Any, str]]) -> list[tuple[str, Any, str]]:
+    """Give inputs of one name names of their own: a parameter `x`, and a global `x` that a helper reads."""
+    counts = Counter(name for name, _, _ in given)
+    names: list[str] = []
+    for name, _, kind in given:
+        own = name if counts[name] == 1 or kind == "argument" else f"{name} ({kind})"
+        while own in names:
+            own += "'"
+        names.append(own)
+    return [(name, value, kind) for name, (_, value, kind) in zip(names, given, strict=True)]
 
 
 def _is_named(name: str, wanted: Sequence[str]) -> bool:
-    return name in wanted or name.partition(".")[0] in wanted
+    return name in wanted or name.partition(".")[0] in wanted or name.partition(" (")[0] in wanted

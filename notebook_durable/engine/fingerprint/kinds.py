@@ -215,7 +215,7 @@ def _wrapped(walk: Walk, value: Any) -> bytes:
 
 
 def _module(walk: Walk, value: ModuleType) -> bytes:
-    return b"module" + walk.contents.codes.module(value)
+    return b"module" + walk.module(value)
 
 
 def _property(walk: Walk, value: property) -> bytes:

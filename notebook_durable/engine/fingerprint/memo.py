@@ -2,7 +2,8 @@
 
 What such a dict holds was computed by the step itself, so what it gains from a step is no change of an input. Without
 this, a helper with a cache would run again for ever. The rule is strict: the dict is a global or closure value that the
-function only looks keys up in and stores under keys, and entries that were there before are left as they were.
+function only looks keys up in, tests for a key and stores under keys; no other function of its module reads it in
+another way; and entries that were there before are left as they were.
 """
 
 from __future__ import annotations
@@ -43,7 +44,27 @@ def memo_names(node: ast.AST) -> frozenset[str]:
     for child in ast.walk(node):
         if isinstance(child, ast.Name) and id(child) not in fine:
             other.add(child.id)
-    return frozenset((stored & looked_up) - other)
+    return frozenset((stored & looked_up & _tested(node)) - other)
+
+
+def _tested(node: ast.AST) -> set[str]:
+    """Names in which a key is looked for before it is stored: by `in`, by `get`, or by catching its KeyError."""
+    found: set[str] = set()
+    for child in ast.walk(node):
+        if isinstance(child, ast.Compare) and all(isinstance(op, (ast.In, ast.NotIn)) for op in child.ops):
+            found |= {side.id for side in child.comparators if isinstance(side, ast.Name)}
+        elif isinstance(child, ast.Call) and _is_get(child):
+            found.add(child.func.value.id)  # type: ignore[attr-defined]
+        elif isinstance(child, ast.Try) and any(_catches_key_error(handler) for handler in child.handlers):
+            inside = (one for statement in child.body for one in ast.walk(statement))
+            found |= {
+                one.value.id for one in inside if isinstance(one, ast.Subscript) and isinstance(one.value, ast.Name)
+            }
+    return found
+
+
+def _catches_key_error(handler: ast.ExceptHandler) -> bool:
+    return isinstance(handler.type, ast.Name) and handler.type.id in ("KeyError", "LookupError")
 
 
 def _is_get(call: ast.Call) -> bool:

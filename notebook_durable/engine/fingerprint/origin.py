@@ -8,9 +8,19 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
-__all__ = ["is_cell_file", "is_user_code", "is_user_file", "is_user_module", "library_name", "plain_name"]
+__all__ = [
+    "is_cell_file",
+    "is_own_module",
+    "is_user_code",
+    "is_user_file",
+    "is_user_module",
+    "library_name",
+    "plain_name",
+]
 
 _MAIN = ("__main__", "__mp_main__")
+_HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: made by a class statement, or by few C extensions
+_OF_C = frozenset({"method_descriptor", "wrapper_descriptor", "builtin_function_or_method", "classmethod_descriptor"})
 
 
 def _library_folders() -> tuple[str, ...]:
@@ -69,8 +79,18 @@ def is_user_module(name: object) -> bool:
     return known
 
 
+def is_own_module(module: ModuleType) -> bool:
+    """Tell whether a module is the user's, by itself: it may have been loaded from a file, and not be importable."""
+    name = module.__name__
+    if name in _MAIN:
+        return True
+    if sys.modules.get(name) is module:
+        return is_user_module(name)
+    return isinstance(name, str) and _looks_own(name, module)
+
+
 def _looks_own(name: str, module: Any) -> bool:
-    if name.partition(".")[0] in sys.stdlib_module_names:
+    if name.partition(".")[0] in sys.stdlib_module_names and sys.modules.get(name) is module:
         return False
     try:
         file, folders = getattr(module, "__file__", None), list(getattr(module, "__path__", ()))
@@ -90,9 +110,35 @@ def is_user_code(value: Any) -> bool:
         filename = value.__code__.co_filename
         # Text made by a library (dataclasses, numpy, decorator) has no file: ask where it lives.
         if filename[:1] == "<" and not is_cell_file(filename):
-            return is_user_module(value.__globals__.get("__name__"))
+            return is_user_module(value.__globals__.get("__name__")) or _is_nobodys(value)
         return is_user_file(filename)
-    return isinstance(value, type) and is_user_module(value.__module__)
+    return isinstance(value, type) and (is_user_module(value.__module__) or _is_own_class(value))
+
+
+def _is_nobodys(function: FunctionType) -> bool:
+    """Text that was executed in a dict of its own is the user's, unless it is known that a library does that."""
+    name = function.__globals__.get("__name__")
+    if isinstance(name, str) and (name in sys.modules or name.startswith("namedtuple_")):
+        return False
+    return function.__code__.co_filename == "<string>" and not _is_made(function)
+
+
+def _is_made(function: FunctionType) -> bool:
+    """What ``dataclass`` writes for a class whose module isn't loaded."""
+    return function.__qualname__.startswith("__create_fn__") or function.__name__ in ("__init__", "__repr__", "__eq__")
+
+
+def _is_own_class(cls: type) -> bool:
+    """A class whose module tells nothing: loaded from a file, by ``runpy``, or executed in a dict of its own."""
+    module = cls.__module__
+    if not cls.__flags__ & _HEAP_TYPE or (module in sys.modules and module != "builtins"):
+        return False
+    members = [getattr(value, "__func__", getattr(value, "fget", value)) for value in vars(cls).values()]
+    functions = [value for value in members if isinstance(value, FunctionType)]
+    if any(is_user_code(value) for value in functions):
+        return True
+    # Nothing but data: a class of C has other members.
+    return module != "builtins" and not functions and not any(type(value).__name__ in _OF_C for value in members)
 
 
 def plain_name(qualname: str) -> str:

@@ -8,21 +8,30 @@ from pathlib import PurePath
 from types import FunctionType
 from typing import Any
 
-from notebook_durable.redact import HIDDEN, is_secret_name, redact
+from notebook_durable.redact import HIDDEN, hide_random, is_secret_name, redact
 
 __all__ = ["short"]
 
 _LONGEST = 60  # characters
+#: So much of a text is looked at for passwords, before it is cut. One that goes on there has its @ further on.
+_LOOKED_AT = 4096
+#: Of these no more is told than how many there are.
+_COUNTED = (list, tuple, dict, set, frozenset)
 
 
 def short(name: str, value: Any) -> str:
     """Tell a value in at most 60 characters. Never raises; looks at no more than type, size and small scalars."""
-    if is_secret_name(name):
-        return HIDDEN
     try:
+        if is_secret_name(name) and not _harmless(value):
+            return HIDDEN
         return _cut(_told(value))
     except Exception:  # noqa: BLE001  an object that misbehaves when looked at
         return type(value).__qualname__
+
+
+def _harmless(value: Any) -> bool:
+    """Tell whether what is shown of a value says nothing of its content: `tokens` may be a list or a frame."""
+    return value is None or type(value) in (bool, *_COUNTED) or isinstance(getattr(value, "shape", None), tuple)
 
 
 def _told(value: Any) -> str:
@@ -30,13 +39,14 @@ def _told(value: Any) -> str:
     if value is None or kind in (bool, int, float, complex):
         return repr(value)
     if kind is str:
-        return redact(repr(value if len(value) <= 4 * _LONGEST else value[: 4 * _LONGEST]))
-    if kind in (list, tuple, dict, set, frozenset):
+        # Not its repr, which has backslashes where the text has quotes.
+        return repr(hide_random(redact(value if len(value) <= _LOOKED_AT else value[:_LOOKED_AT])))
+    if kind in _COUNTED:
         return f"{kind.__name__} of {len(value)}"
     if kind in (bytes, bytearray):
         return f"{kind.__name__}, {len(value)} bytes"
     if isinstance(value, PurePath):
-        return redact(str(value))
+        return hide_random(redact(str(value)), path=True)
     if isinstance(value, Enum):
         return f"{kind.__qualname__}.{value.name}"
     if isinstance(value, FunctionType):
@@ -54,7 +64,7 @@ def _shaped(kind: type, value: Any) -> str:
         return f"{kind.__name__} {sides}" + (f" {dtype}" if dtype is not None else "")
     text: Callable[[], str] = kind.__repr__.__get__(value)
     if kind.__module__.partition(".")[0] == "sklearn":
-        return " ".join(text().split())
+        return hide_random(redact(" ".join(text().split())))
     return kind.__qualname__
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from notebook_durable.engine.fingerprint.classes import annotated_types, annotations_of, members, shape
 from notebook_durable.engine.fingerprint.imports import imported
-from notebook_durable.engine.fingerprint.origin import is_user_code, is_user_module, library_name, plain_name
+from notebook_durable.engine.fingerprint.origin import is_own_module, is_user_code, library_name, plain_name
 from notebook_durable.engine.fingerprint.reach import MISSING, Own, Part, Reach, content_of, read_own
 from notebook_durable.engine.fingerprint.reads import Import
 from notebook_durable.engine.fingerprint.wrappers import (
@@ -159,7 +159,7 @@ class Walk:
                 break
             self._checks.append((space, name, value))
             module, inner = value.__name__, vars(value)
-            owned = is_user_module(module)
+            owned = is_own_module(value)
             label = attribute if module in _MAIN else f"{module}.{attribute}"
             if attribute not in inner:
                 self._checks.append((inner, attribute, MISSING))
@@ -175,7 +175,7 @@ class Walk:
     def _import(self, function: FunctionType, statement: Import, names: frozenset[str]) -> None:
         """Follow an import inside of a function. The step would import the module in a moment, so we may."""
         module = imported(function, statement)
-        if module is None or not is_user_module(module.__name__):
+        if module is None or not is_own_module(module):
             self._libraries.add(statement.module.partition(".")[0] if module is None else top_module(module.__name__))
             return
         inner = vars(module)
@@ -183,7 +183,7 @@ class Walk:
             value = inner.get(name)
             if name == "*" or name not in inner:
                 continue
-            if isinstance(value, ModuleType) and is_user_module(value.__name__):
+            if isinstance(value, ModuleType) and is_own_module(value):
                 self._checks.append((inner, name, value))
                 self._used(value, names)
             else:
@@ -265,7 +265,7 @@ class Walk:
             else:
                 self._library(named or name, name)
         elif issubclass(kind, ModuleType):
-            if is_user_module(value.__name__):
+            if is_own_module(value):
                 self._add(value)
             else:
                 self._library(value.__name__, value.__name__)
