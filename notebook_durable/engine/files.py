@@ -69,7 +69,7 @@ def is_url(text: str) -> bool:
 
 def path_key(text: str) -> str:
     """Write a path so that two ways to name one file are one text; a URL stays as it is."""
-    return text if _URL.match(text) else os.path.abspath(text)
+    return text if _URL.match(text) else os.path.abspath(text)  # noqa: PTH100  resolve() asks the disk
 
 
 class FileDigests:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 __all__ = ["NotRestorableError", "can_restore", "find", "restore"]
@@ -139,15 +140,17 @@ class _Taking:
 
     def _container(self, base: type, own: Any, saved: Any) -> None:
         if base is list or base is deque:
-            mine = list(own)
-            items = [self.take(mine[i], item) if i < len(mine) else item for i, item in enumerate(saved)]
-            self._work.append(lambda: (base.clear(own), base.extend(own, items)))  # type: ignore[attr-defined]
+            held = list(own)
+            items = [self.take(held[i], item) if i < len(held) else item for i, item in enumerate(saved)]
+            self._work.append(lambda: (base.clear(own), base.extend(own, items)))
         elif base is dict:
-            pairs = {key: self.take(own[key], item) if key in own else item for key, item in dict.items(saved)}
+            mine = dict(dict.items(own))
+            pairs = {key: self.take(mine[key], item) if key in mine else item for key, item in dict.items(saved)}
             whose = OrderedDict if isinstance(own, OrderedDict) else dict  # its order is kept by its own methods
             self._work.append(lambda: (whose.clear(own), whose.update(own, pairs)))
         else:
-            self._work.append(lambda: (base.clear(own), (own.extend if base is bytearray else own.update)(saved)))  # type: ignore[attr-defined]
+            refill = own.extend if base is bytearray else own.update
+            self._work.append(lambda: (own.clear(), refill(saved)))
         if hasattr(own, "__dict__") and type(own) is not base:
             self._attributes(own, saved)
 
@@ -161,12 +164,12 @@ class _Taking:
             if hasattr(saved, slot):
                 item = getattr(saved, slot)
                 item = self.take(getattr(own, slot), item) if hasattr(own, slot) else item
-                self._work.append(lambda slot=slot, item=item: object.__setattr__(own, slot, item))
+                self._work.append(partial(object.__setattr__, own, slot, item))
 
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, type, range, frozenset)
 _CONTAINERS = frozenset({list, dict, set, bytearray, deque})
-# Flags of types: a class written in Python is on the heap and can be changed. C types may keep state that nothing shows.
+# Flags of types. A class written in Python is on the heap and can be changed; C types may keep hidden state.
 _HEAP, _IMMUTABLE = 1 << 9, 1 << 8
 
 #: Libraries' objects by name: can it be done, and how.

@@ -491,7 +491,7 @@ def test_a_callable_object(lab):
 def test_a_parameter_and_a_global_of_one_name_are_two_inputs(lab):
     """Exchanged values are an edit."""
     space = {}
-    exec(compile("def helper(): return x\ndef f(x): return (x, helper())", "cell", "exec"), space)  # noqa: S102
+    exec(compile("def helper(): return x\ndef f(x): return (x, helper())", "cell", "exec"), space)
 
     def body(given, read):
         space["x"] = read
@@ -574,7 +574,7 @@ def test_a_generator_of_random_numbers_goes_on(lab):
     """Its state is put back, so the next draw is the one that came then."""
 
     def body(ctx):
-        chance = random.Random(0)  # noqa: S311
+        chance = random.Random(0)
         drawn, _ = ctx.run("draw", lambda: (chance.random(), chance))
         return drawn, chance.random()
 
