@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
+from notebook_durable.engine.recorded import History, Unused
 from notebook_durable.engine.rollback import UNDOES
 from notebook_durable.errors import JournalMismatchError
 from notebook_durable.model import Claim, Entry, EntryStatus, Failure, Outcome
 from notebook_durable.parts import Parts, parts_from
+from notebook_durable.pause_gc import pause_gc
 from notebook_durable.protocols import Description
 
 __all__ = ["Journal", "Match", "Place"]
@@ -74,14 +77,9 @@ class Journal:
         self._claim = claim
         self._version = version
         self._entries: dict[int, Entry] = {}
-        # Of each name and fingerprint the unused entries, by occurrence: equal calls keep their order.
-        self._unused: dict[tuple[str, str], dict[int, int]] = {}
+        self._unused = Unused(self._entries)
         # Entries without a fingerprint, and damaged ones, are found by name and order.
         self._by_order: dict[tuple[str, int], int] = {}
-        # To compare with, newest last: by name, and by name and occurrence.
-        self._named: defaultdict[str, list[int]] = defaultdict(list)
-        self._placed: defaultdict[tuple[str, int], list[int]] = defaultdict(list)
-        self._superseded: dict[tuple[str, str], int] = {}
         self._places: list[Place] = []
         self._used: set[int] = set()
         self._calls: defaultdict[str, int] = defaultdict(int)
@@ -90,8 +88,10 @@ class Journal:
         self._rolled_back: set[int] = set()
         # Only rows that are believed: a forged one must not push all new ones out of range.
         self._next = max((entry.seq for entry in entries if entry.intact), default=-1) + 1
-        for entry in sorted(entries, key=_age):
-            self._add(entry)
+        self._first_new = self._next
+        with pause_gc():
+            for entry in entries:
+                self._add(entry)
         #: Those of an unfinished rollback: a finished one would have begun a new run.
         self._undoing = [entry.seq for entry in entries if entry.intact and entry.note == UNDOES]
         self._undo_calls = 0
@@ -110,14 +110,17 @@ class Journal:
             if entry.status is not EntryStatus.SUPERSEDED:
                 self._by_order[place] = entry.seq
             return
-        self._named[entry.name].append(entry.seq)
-        self._placed[place].append(entry.seq)
-        same_code = entry.name, entry.code.fingerprint
-        if entry.status is EntryStatus.SUPERSEDED:
-            self._superseded[same_code] = entry.seq
-            return
-        same = self._unused.setdefault(same_code, {})
-        same[entry.occurrence if entry.occurrence not in same else -entry.seq - 1] = entry.seq
+        if entry.status is not EntryStatus.SUPERSEDED:
+            self._unused.add(entry)
+
+    @cached_property
+    def _history(self) -> History:
+        """What was recorded before this execution, to compare with. Most executions never ask."""
+        return History(
+            entry
+            for entry in self._entries.values()
+            if entry.seq < self._first_new and entry.intact and entry.code.version == self._version
+        )
 
     # -- finding
 
@@ -189,15 +192,12 @@ class Journal:
             entry = self._take_in_rollback(place)
             if entry is not None:
                 return entry
-        same = self._unused.get((place.name, call.fingerprint))
-        if same:
-            seq = same.pop(place.occurrence, None)
-            if seq is None:
-                seq = same.pop(next(iter(same)))
+        seq = self._unused.take(place.name, call.fingerprint, place.occurrence)
+        if seq is not None:
             return self._entries[seq]
         for entry in self._binding:
             if (entry.name, entry.occurrence) == (place.name, place.occurrence) and entry.seq not in self._used:
-                self._drop(entry)
+                self._unused.drop(entry)
                 return self._entries[entry.seq]
         seq = self._by_order.pop((place.name, place.occurrence), None)
         return None if seq is None else self._entries[seq]
@@ -210,11 +210,11 @@ class Journal:
         if place.undoes is not None:
             seqs = self._undoing[place.undoes : place.undoes + 1]
         else:
-            seqs = [seq for seq in self._placed.get((place.name, place.occurrence), ()) if seq not in self._undoing]
+            seqs = [seq for seq in self._history.placed.get((place.name, place.occurrence), ()) if seq not in self._undoing]
         for seq in reversed(seqs):
             entry = self._entries[seq]
             if seq not in self._used and entry.status is not EntryStatus.SUPERSEDED:
-                self._drop(entry)
+                self._unused.drop(entry)
                 return entry
         return None
 
@@ -238,13 +238,6 @@ class Journal:
             return False
         return entry.seq in self._rolled_back and self._failure_replays(entry)
 
-    def _drop(self, entry: Entry) -> None:
-        same = self._unused.get((entry.name, entry.code.fingerprint), {})
-        for occurrence, seq in same.items():
-            if seq == entry.seq:
-                del same[occurrence]
-                return
-
     def _new_seq(self) -> int:
         while self._next in self._entries:
             self._next += 1
@@ -266,18 +259,18 @@ class Journal:
         That is one of the same fingerprint which no longer replays; else of the entries near its place the one from
         which it differs least; else the newest of its name.
         """
-        if place.name not in self._named:
+        if not self._entries or place.name not in self._history.named:
             return None
-        superseded = self._superseded.get((place.name, fingerprint))
+        superseded = self._history.superseded.get((place.name, fingerprint))
         if superseded is not None and superseded not in self._used:
             return self._entries[superseded]
         steps = sorted(range(-_NEAR, _NEAR + 1), key=abs)  # its own place first
-        near = [seq for step in steps for seq in reversed(self._placed.get((place.name, place.occurrence + step), ()))]
+        near = [seq for step in steps for seq in reversed(self._history.placed.get((place.name, place.occurrence + step), ()))]
         free = [seq for seq in near if seq not in self._used][: 2 * _NEAR]
         if free:
             return min((self._entries[seq] for seq in free), key=lambda entry: _distance(entry, parts))
         return next(
-            (self._entries[seq] for seq in reversed(self._named.get(place.name, ())) if seq not in self._used), None
+            (self._entries[seq] for seq in reversed(self._history.named.get(place.name, ())) if seq not in self._used), None
         )
 
     def instead_of(self, entry: Entry, place: Place) -> None:
@@ -294,7 +287,7 @@ class Journal:
         known = self._effects.get(name)
         if known is None:
             known = self._effects[name] = [
-                (seq, shared) for seq in self._named.get(name, ()) if (shared := _effect(self._entries[seq]))
+                (seq, shared) for seq in self._history.named.get(name, ()) if (shared := _effect(self._entries[seq]))
             ]
         found = [seq for seq, shared in known if seq not in self._used and not shared.isdisjoint(shares)]
         self._effects[name] = [one for one in known if one[0] not in found]
@@ -307,7 +300,7 @@ class Journal:
         if entry.status is EntryStatus.SUCCEEDED and entry.payload is not None and len(entry.payload) > _SMALL:
             entry = entry._replace(payload=None)
         if entry.status is EntryStatus.SUPERSEDED:
-            self._drop(entry)
+            self._unused.drop(entry)
         self._entries[entry.seq] = entry
         if entry.rollback_of is not None:
             self._rolled_back.add(entry.rollback_of)
@@ -329,10 +322,6 @@ class Journal:
 
     def __len__(self) -> int:
         return len(self._entries)
-
-
-def _age(entry: Entry) -> tuple[int, int]:
-    return entry.execution, entry.seq
 
 
 def _distance(entry: Entry, now: Parts) -> int:
