@@ -10,7 +10,7 @@ import functools
 import itertools
 import re
 
-__all__ = ["HIDDEN", "hide_random", "is_secret_name", "redact"]
+__all__ = ["HIDDEN", "is_secret_name", "redact"]
 
 HIDDEN = "•••"
 
@@ -85,7 +85,7 @@ _STATEMENT = re.compile(
 _BY_NAME = _words("get getenv pop setdefault env getpass input open Path")
 _UNQUOTED = re.compile(r"\{[^{}\s]{1,200}\}|[^\s&;,'\"(){}\[\]<>\\]{1,4000}")
 _FIELD = re.compile(r"\{[^{}]{1,200}\}")
-_IDENTIFIER = re.compile(r"[A-Za-z_][\w.]*|[\d.]+|%s|\?")
+_IDENTIFIER = re.compile(r"[A-Za-z_][\w.]*|[\d.]+")
 _SCHEME = re.compile(
     r"[ \t]{0,4}(?:basic|bearer|token|digest|apikey|negotiate)[ \t]{1,4}(?P<value>[^\s'\"\\,]{1,4000})", re.IGNORECASE
 )
@@ -173,7 +173,7 @@ def _unquoted(text: str, start: int, separator: re.Match[str]) -> tuple[int, int
     before = text[max(0, start - 100) : start].rstrip(" \n\t")[-1:]
     blanks = 0 if separator["sign"] == "=" else len(text[at : at + 4]) - len(text[at : at + 4].lstrip(" "))
     value = _UNQUOTED.match(text, at + blanks)
-    if value is None or value[0] == HIDDEN:
+    if value is None or value[0] in (HIDDEN, "%s", "?"):
         return None
     after = text[value.end() : value.end() + 1]
     if after in ("'", '"') and value[0].strip("fbruFBRU") == "":  # the prefix of a literal
@@ -228,10 +228,7 @@ def _scan(
             brackets.pop()
             if call and not brackets:
                 return "".join(shown) + here, token.end()
-        elif here == "\n":
-            if not (brackets or (lines and empty)) or _STATEMENT.match(text, token.end()):
-                break
-        elif (here == "," and not brackets and not several) or (here in ";#" and not brackets):
+        elif _is_over(text, token, inside=bool(brackets), several=several, awaited=lines and empty):
             break
         elif here == "=" and not brackets and text[at + 1 : at + 2] != "=" and text[at - 1] not in "=!<>":
             if not annotated:
@@ -240,11 +237,17 @@ def _scan(
         if token["word"]:
             word, empty = here, False
         elif not token["blank"] and here != "\n":
-            word = word if here == "]" else ""
+            word = here if here in ")]" else ""
             first = first and here in "(["
         at = token.end()
         shown.append(here)
     return "".join(shown), at
+
+
+def _is_over(text: str, token: re.Match[str], *, inside: bool, several: bool, awaited: bool) -> bool:
+    if token[0] == "\n":
+        return not (inside or awaited) or _STATEMENT.match(text, token.end()) is not None
+    return not inside and (token[0] in ";#" or (token[0] == "," and not several))
 
 
 def _literal(text: str, token: re.Match[str], kept: bool) -> tuple[str, int]:
@@ -288,7 +291,7 @@ _URL_SLASH = re.compile(
 _URL_USER = re.compile(r"(?P<before>https?:/{2})(?!git@|\{[^{}\s]{1,200}\}@)[^\s:/@'\"]{1,400}(?=@)", re.IGNORECASE)
 #: me:password@host, and Oracle's me/password@host.
 _NO_SCHEME = re.compile(
-    r"(?P<before>(?<![\w.\-])(?!mailto:)[\w.\-]{1,64}:)(?=[^\s:/@'\"]{0,127}\d)[^\s:/@'\"(){},]{4,128}(?=@[\w\-])"
+    r"(?P<before>(?<![\w.\-])(?!mailto:)[\w.\-]{1,64}:)(?=[^\s:/@'\"]{0,127}\d)[^\s:/@'\"(){},]{4,128}(?=@[\w\-{])"
     r"|(?P<oracle>thin:[^\s/@'\"]{1,64}/)[^\s@'\"]{1,128}(?=@)"
 )
 _QUERY = re.compile(
@@ -320,32 +323,3 @@ def redact(text: str) -> str:
     for pattern in (_PEM, _HOOK, _BEARER, _QUERY):
         text = pattern.sub(_before, text)
     return _hide_named(_SHAPES.sub(HIDDEN, text))
-
-
-# -- values
-
-_RUN = re.compile(r"[A-Za-z0-9+/_=\-]{20,}")
-#: What people write with digits: v3, fold5, 2024Q1, 3rd, 20240101T120000Z.
-_WORDY = re.compile(r"[A-Za-z]*\d*|\d+[A-Za-z]{0,3}\d*|\d{8}T\d{4,6}Z?")
-
-
-def _looks_random(text: str) -> bool:
-    """Tell whether a run of letters and digits looks like a key and like no name, path or date."""
-    return len(text) >= 20 and any(_WORDY.fullmatch(piece) is None for piece in re.split(r"[+/_=\-]", text))
-
-
-def hide_random(text: str, *, path: bool = False) -> str:
-    """Hide long runs of mixed letters and digits.
-
-    Args:
-        text: a value as text.
-        path: it is one of a file: what is between slashes is looked at by itself.
-    """
-
-    def shown(found: re.Match[str]) -> str:
-        run, rest = found[0], text[found.end() : found.end() + 2]
-        if "/" in run and (path or run.startswith("/") or re.match(r"\.\w", rest)):
-            return "/".join(HIDDEN if _looks_random(piece) else piece for piece in run.split("/"))
-        return HIDDEN if _looks_random(run) else run
-
-    return _RUN.sub(shown, text)

@@ -28,6 +28,7 @@ from notebook_durable.errors import (
 from notebook_durable.events import AttemptFailed, StepDamaged, StepEnded, StepReplayed, StepStarted
 from notebook_durable.model import Entry, EntryStatus, Failure, Payload, StepCode
 from notebook_durable.parts import parts_from
+from notebook_durable.redact import redact
 
 if TYPE_CHECKING:
     from notebook_durable.engine.session import Session
@@ -315,7 +316,7 @@ class _Live:
         named = NotStorableError(error.type_name, error.path, error.reason, self._spec.name)
         where = f" at {error.path} inside the value" if error.path else ""
         why = f" ({error.reason})" if error.reason else ""
-        entry = self._ended(EntryStatus.UNSTORABLE, note=f"not storable: {error.type_name}{where}{why}")
+        entry = self._ended(EntryStatus.UNSTORABLE, note=redact(f"not storable: {error.type_name}{where}{why}"))
         yield Record(entry)
         self._s.emit(StepEnded, entry)
         if self._s.strict:

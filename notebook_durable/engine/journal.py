@@ -210,7 +210,9 @@ class Journal:
         if place.undoes is not None:
             seqs = self._undoing[place.undoes : place.undoes + 1]
         else:
-            seqs = [seq for seq in self._history.placed.get((place.name, place.occurrence), ()) if seq not in self._undoing]
+            seqs = [
+                seq for seq in self._history.placed.get((place.name, place.occurrence), ()) if seq not in self._undoing
+            ]
         for seq in reversed(seqs):
             entry = self._entries[seq]
             if seq not in self._used and entry.status is not EntryStatus.SUPERSEDED:
@@ -265,12 +267,17 @@ class Journal:
         if superseded is not None and superseded not in self._used:
             return self._entries[superseded]
         steps = sorted(range(-_NEAR, _NEAR + 1), key=abs)  # its own place first
-        near = [seq for step in steps for seq in reversed(self._history.placed.get((place.name, place.occurrence + step), ()))]
+        near = [
+            seq
+            for step in steps
+            for seq in reversed(self._history.placed.get((place.name, place.occurrence + step), ()))
+        ]
         free = [seq for seq in near if seq not in self._used][: 2 * _NEAR]
         if free:
             return min((self._entries[seq] for seq in free), key=lambda entry: _distance(entry, parts))
         return next(
-            (self._entries[seq] for seq in reversed(self._history.named.get(place.name, ())) if seq not in self._used), None
+            (self._entries[seq] for seq in reversed(self._history.named.get(place.name, ())) if seq not in self._used),
+            None,
         )
 
     def instead_of(self, entry: Entry, place: Place) -> None:

@@ -10,7 +10,7 @@ from notebook_durable.history.log import RunLog
 from notebook_durable.model import Entry
 from notebook_durable.parts import Code, Function, Parts, code_from, parts_from
 from notebook_durable.protocols import Store
-from notebook_durable.redact import redact
+from notebook_durable.redact import HIDDEN, redact
 
 __all__ = ["CodeChange", "InputChange", "Sources", "input_changes", "library_changes"]
 
@@ -53,6 +53,8 @@ class InputChange:
             return f"{name} added: {self.now}"
         if self.now is None:
             return f"{name} removed, was: {self.then}"
+        if self.then == self.now and HIDDEN in self.now:
+            return f"{name}: a secret in it changed ({self.now})"
         if self.then == self.now:
             return f"{name}: {self.now} (other content; the short text is the same)"
         return f"{name}: {self.then} -> {self.now}"
@@ -111,6 +113,8 @@ class Sources:
         if any(one is not None and one.text not in texts for one in (then, now)):
             return ()
         old, new = ("" if one is None else redact(texts[one.text]) for one in (then, now))
+        if old == new and HIDDEN in new:
+            return ("  (a secret in it changed; it is not shown)",)
         return unified(old, new)
 
     def _get(self, ids: Iterable[str]) -> Mapping[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 import random
 import weakref
 from collections import Counter, OrderedDict, defaultdict, deque
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 from lab import Outside
 
-from notebook_durable import file
+from notebook_durable import file, journal
 from notebook_durable.errors import ConfigurationError, JournalMismatchError, TerminalError
 from notebook_durable.events import StepReplayed, StepStarted
 from notebook_durable.model import EntryStatus
@@ -650,3 +651,22 @@ def test_a_proxy_of_nothing(lab):
 
     proxy = weakref.proxy(Thing())
     assert lab.play(lambda ctx: ctx.run("s", lambda given: 1, proxy)) == 1
+
+
+def test_a_changed_secret_is_said_and_not_shown(lab):
+    """In a function's source: the diff hides both, so it says that they differ."""
+    space = {}
+
+    def body(secret):
+        text = f'def connect():\n    return len("postgres://me:{secret}@db")\n'
+        name = f"<ipython-input-{secret}-abc>"
+        linecache.cache[name] = (len(text), None, text.splitlines(True), name)
+        exec(compile(text, name, "exec"), space)
+        return lambda ctx: ctx.run("s", space["connect"])
+
+    lab.play(body("hunter2"))
+    again(lab, body("swordfish"))
+    assert ran(lab)["s"] == "code of `connect` changed"
+    text = repr(journal(store=lab.store).why("wf"))
+    assert "a secret in it changed" in text
+    assert "swordfish" not in text

@@ -5,11 +5,15 @@ from __future__ import annotations
 
 import functools
 import importlib
+import importlib.util
 import itertools
 import linecache
 import math
+import runpy
+import subprocess
 import sys
 import types
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
@@ -560,7 +564,7 @@ def test_a_module_as_a_value_counts_as_a_whole(project: Callable[[str, str], Pat
     module = importlib.import_module("helpers_b")
     first = codes.module(module)
     assert first == codes.module(module)
-    assert len(first) == 16
+    assert len(first.digest) == 16
     for name, value in (("RATE", 3), ("clean", lambda x: -x), ("new", 1)):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(module, name, value, raising=False)
@@ -762,3 +766,136 @@ def test_a_library_wrapper_that_holds_itself_ends(codes: Codes, tmp_path: Path) 
         assert "retrying.retry.<locals>.wrapper" in reach.codes
         found.append(reach.digest)
     assert found[0] != found[1]
+
+
+# --- code that is not in a module that can be imported ---------------------------------------
+
+
+@pytest.mark.parametrize("way", ["spec", "runpy", "named dict", "dict"])
+@pytest.mark.parametrize(
+    "text",
+    ["def go(): return {}", "class K:\n def m(self): return {}\ngo = K", "class K:\n v = {}\ngo = K", "def go(v={}): return v"],
+)  # fmt: skip
+def test_code_loaded_in_other_ways_is_the_users(way: str, text: str, tmp_path: Path) -> None:
+    """A file loaded by ``spec_from_file_location`` or ``runpy``, text executed in a dict: its content counts."""
+
+    def loaded(number: int) -> Any:
+        path = tmp_path / f"number{number}" / "tools.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text.format(number))
+        if way == "spec":
+            spec = importlib.util.spec_from_file_location("tools_of_mine", path)
+            assert spec is not None
+            assert spec.loader is not None
+            module = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+            return module.go
+        if way == "runpy":
+            return runpy.run_path(str(path))["go"]
+        space = {"__name__": "rules_of_mine"} if way == "named dict" else {}
+        exec(text.format(number), space)
+        return space["go"]
+
+    one, same, other = (Codes(blake3).digest(loaded(number)) for number in (1, 1, 2))
+    assert one == same != other
+
+
+def test_a_module_that_is_not_among_the_loaded_ones_is_followed(tmp_path: Path) -> None:
+    """Data and helpers that are read from it count, and from the parts of a package that is used as a whole."""
+
+    def reads(rate: int) -> tuple[Any, ...]:
+        (tmp_path / "settings.py").write_text(f"RATE = {rate}\ndef __getattr__(name): return {rate}")
+        spec = importlib.util.spec_from_file_location("settings_of_mine", tmp_path / "settings.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        exec((tmp_path / "settings.py").read_text(), vars(module))
+        package, part = types.ModuleType("package_of_mine"), types.ModuleType("package_of_mine.part")
+        package.part, part.rate = part, rate  # type: ignore[attr-defined]
+        found = []
+        for text in ("lambda: m.RATE", "lambda: m.other", "lambda: [p]"):
+            notebook = Notebook()
+            notebook.names.update(m=module, p=package)
+            found.append(fingerprint(Codes(blake3), notebook.cell(f"f = {text}")["f"]))
+        return tuple(found)
+
+    for one, same, other in zip(reads(1), reads(1), reads(2), strict=True):
+        assert one == same != other
+
+
+# --- libraries -------------------------------------------------------------------------------
+
+
+def test_a_part_of_a_library_that_is_loaded_lazily(tmp_path: Path) -> None:
+    """``scipy.linalg.norm`` has one name, whether ``scipy.linalg`` was loaded before or not."""
+    text = f"""
+        import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+        import scipy
+        from blake3 import blake3
+        from notebook_durable.engine.fingerprint.code import Codes
+        before = "scipy.linalg" in sys.modules
+        def f(x): return scipy.linalg.norm(x)
+        print(before, Codes(blake3).digest(f).digest.hex())
+    """
+    told = []
+    for first in ("", "import scipy.linalg\n"):
+        path = tmp_path / "program.py"
+        path.write_text(first + dedent(text))
+        run = subprocess.run([sys.executable, path], capture_output=True, text=True, check=True, timeout=60)
+        told.append(run.stdout.split())
+    assert [before for before, _ in told] == ["False", "True"]
+    assert told[0][1] == told[1][1]
+
+
+def test_the_hidden_generators_are_no_inputs(codes: Codes) -> None:
+    """``random.random()`` and ``np.random.rand()`` count by name; a generator that the user made is an input."""
+    space = Notebook().cell("""
+        import random
+        import numpy as np
+        from random import choice
+        own = random.Random(0)
+        def f(): return random.random(), np.random.rand(), choice([1])
+        def g(): return own.random()
+    """)
+    assert codes.reach(space["f"]).values() == []
+    assert {"random.random", "random.Random.choice"} < set(codes.reach(space["f"]).codes)
+    assert [value for _, value in codes.reach(space["g"]).values()] == [space["own"]]
+
+
+@pytest.mark.parametrize(
+    "hook",
+    ["pd.DataFrame.area_of_mine = lambda df: {}", "@pd.api.extensions.register_dataframe_accessor('area_of_mine')\nclass A:\n  v = {}"],
+)  # fmt: skip
+def test_what_was_put_into_classes_of_tables(hook: str, codes: Codes) -> None:
+    """An accessor or method of the user's counts for a function that uses that name."""
+    found = []
+    try:
+        for number in (1, 2):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # it has that name already
+                notebook = Notebook().cell("import pandas as pd\n" + hook.format(number))
+            found.append(fingerprint(codes, notebook.cell("def f(df): return df.area_of_mine")["f"]))
+            plain = fingerprint(codes, notebook.cell("def f(df): return df.other")["f"])
+    finally:
+        del pd.DataFrame.area_of_mine
+        pd.DataFrame._accessors.discard("area_of_mine")
+    assert found[0] != found[1]
+    assert plain == fingerprint(codes, Notebook().cell("def f(df): return df.other")["f"])
+
+
+# --- what a class says -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("import abc\nclass K(abc.ABC):\n _abc_rate = 1", "import abc\nclass K(abc.ABC):\n _abc_rate = 2"),
+        ("from dataclasses import dataclass\n@dataclass\nclass K:\n a: int\n b: int", "from dataclasses import dataclass\n@dataclass\nclass K:\n a: int\n b: int\n __match_args__ = ('b', 'a')"),
+        ("import pydantic\nclass K(pydantic.BaseModel):\n a: int = pydantic.Field(alias='x')", "import pydantic\nclass K(pydantic.BaseModel):\n a: int = pydantic.Field(alias='y')"),
+        ("import pydantic\nclass K(pydantic.BaseModel):\n a: int = pydantic.Field(1)", "import pydantic\nclass K(pydantic.BaseModel):\n a: int = pydantic.Field(1, exclude=True)"),
+    ],
+)  # fmt: skip
+def test_what_a_class_says_of_itself(one: str, other: str) -> None:
+    """Also under names that Python or a library uses."""
+    digests = [Codes(blake3).digest(Notebook().cell(text)["K"]).digest for text in (one, one, other)]
+    assert digests[0] == digests[1] != digests[2]

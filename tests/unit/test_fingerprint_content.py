@@ -47,6 +47,7 @@ import sklearn.preprocessing
 import tqdm
 from blake3 import blake3  # noqa: TID253
 
+from notebook_durable.engine.fingerprint import content
 from notebook_durable.engine.fingerprint.code import Codes
 from notebook_durable.engine.fingerprint.content import Contents, Digest
 
@@ -493,13 +494,108 @@ def test_a_dense_graph_of_objects_ends() -> None:
     assert digest(dense()) != digest(changed)
 
 
-def test_a_set_of_what_refers_to_it_counts_by_type(contents: Contents) -> None:
-    """Its order is chance, so nothing but the types of its parts can be said; that is listed."""
+def test_members_of_a_set_that_refer_to_what_holds_them(contents: Contents) -> None:
+    """Their content counts, in whatever order the set has them."""
+
+    def owner(changed: int = -1) -> Holder:
+        made = Holder(name="a")
+        made.parts = {Holder(owner=made, i=i, v=int(i == changed), shared=[i]) for i in range(10)}
+        return made
+
+    assert digest(owner()) == digest(pickle.loads(pickle.dumps(owner())))
+    assert digest(owner()) != digest(owner(changed=3))
+    assert not contents.digest(owner()).untracked
+
+
+def test_sets_of_objects_that_refer_to_each_other_end(contents: Contents) -> None:
+    """Sets in sets count by the types of their members, which is listed: there are too many ways through them."""
+
+    def clique(changed: int = -1) -> list[Any]:
+        nodes = [Holder(v=int(i == changed)) for i in range(14)]
+        for node in nodes:
+            node.others = {other for other in nodes if other is not node} | {("name", 1)}
+        return nodes
+
+    found = contents.digest(clique())
+    assert found.untracked
+    assert found.digest == contents.digest(pickle.loads(pickle.dumps(clique()))).digest
+    assert found.digest != contents.digest(clique(changed=5)).digest
+
+
+def test_more_ways_through_than_can_be_walked_count_by_type(
+    contents: Contents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bound ends it, and the whole value is listed."""
+    monkeypatch.setattr(content, "_MOST_STEPS", 50)
     owner = Holder(name="a")
-    owner.parts = {Holder(owner=owner, i=i) for i in range(10)}
-    found = contents.digest(owner)
-    assert len(found.untracked) == 10
-    assert found.digest == contents.digest(pickle.loads(pickle.dumps(owner))).digest
+    owner.parts = {Holder(owner=owner, i=i) for i in range(100)}
+    assert [part.value for part in contents.digest(owner).untracked] == [owner]
+
+
+@pytest.mark.parametrize("length", [300, 3_000])
+def test_deep_values_have_content(length: int, contents: Contents) -> None:
+    """Linked lists and nested lists: the last node counts."""
+
+    def linked(last: int) -> Any:
+        node: Any = Holder(v=last)
+        for i in range(length):
+            node = Holder(v=i, next=node) if i % 2 else [node]
+        return node
+
+    assert digest(linked(1)) == digest(linked(1)) != digest(linked(2))
+    assert not contents.digest(linked(1)).untracked
+
+
+def test_a_part_of_what_was_given_up_counts_elsewhere(contents: Contents) -> None:
+    """What was said of parts of a library's object that counts by type isn't relied on."""
+
+    def value(v: int) -> list[Any]:
+        loop = Holder(v=v)
+        loop.me = Holder(back=loop)
+        return [queue_like([loop, threading.Lock()]), loop.me]
+
+    def queue_like(parts: list[Any]) -> Any:
+        pipeline = sklearn.pipeline.Pipeline([("a", None)])
+        pipeline.parts = parts
+        return pipeline
+
+    assert contents.digest(value(1)).digest != contents.digest(value(2)).digest
+
+
+def test_the_hidden_generators_have_no_state(contents: Contents) -> None:
+    """``random.choice`` and ``np.random.rand`` are the same function before and after a draw; the user's aren't."""
+    for draw in (random.random, random.choice, np.random.rand, np.random.mtrand._rand):
+        before = contents.digest(draw)
+        random.random(), np.random.rand()
+        assert contents.digest(draw) == before
+    own = random.Random(0)
+    before = contents.digest(own.random)
+    own.random()
+    assert contents.digest(own.random) != before
+
+
+def test_a_connection_that_code_holds_is_listed(contents: Contents) -> None:
+    """In a class attribute, or closed over by a function that is a value."""
+    connection = sqlite3.connect(":memory:")
+
+    class Repository:
+        db = connection
+
+    for value in (Repository, Repository(), [lambda: connection]):
+        assert [part.value for part in contents.digest(value).untracked] == [connection]
+    connection.close()
+
+
+def test_what_was_noted_on_a_function_counts() -> None:
+    """``score.rate = 2``: whoever is given the function may read it."""
+
+    def made(rate: int) -> Any:
+        def score() -> None: ...
+
+        score.rate = rate  # type: ignore[attr-defined]
+        return score
+
+    assert digest(made(1)) == digest(made(1)) != digest(made(2))
 
 
 WITHOUT_CONTENT: dict[str, Callable[[], Any]] = {

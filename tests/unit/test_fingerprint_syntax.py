@@ -307,7 +307,10 @@ def test_lambdas_of_constants_on_one_line() -> None:
 
 @pytest.mark.parametrize(
     ("then", "now"),
-    [("/tmp/ipykernel_1/3141592653.py", "/tmp/ipykernel_2/3141592653.py"), ("<ipython-input-3-ab12>", "<ipython-input-9-ab12>")],
+    [
+        ("/tmp/ipykernel_1/3141592653.py", "/tmp/ipykernel_2/3141592653.py"),
+        ("<ipython-input-3-ab12>", "<ipython-input-9-ab12>"),
+    ],
 )
 def test_a_function_from_an_earlier_kernel_finds_its_cell(then: str, now: str) -> None:
     """A function that comes back from a pickle names the old kernel's cell: the same text counts here, no other."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from types import FunctionType, MappingProxyType
 from typing import Any
 
-from notebook_durable.engine.fingerprint.origin import library_name
+from notebook_durable.engine.fingerprint.origin import is_user_code, library_name
 
 __all__ = ["annotated_types", "annotations_of", "members", "shape"]
 
@@ -28,10 +28,13 @@ _SKIPPED = frozenset(
         "__annotate_func__",
         "__annotations_cache__",
         "__conditional_annotations__",
-        "__match_args__",
         "__slotnames__",
-        "__hash__",
         "__abstractmethods__",
+        "_abc_impl",
+        "_abc_registry",
+        "_abc_cache",
+        "_abc_negative_cache",
+        "_abc_negative_cache_version",
         "__classcell__",
         "__orig_bases__",
         "__parameters__",
@@ -65,10 +68,21 @@ _SKIPPED = frozenset(
         "__subclasshook__",
     ]
 )
-_SKIPPED_STARTS = ("__dataclass_", "__pydantic_", "_abc_")
+_SKIPPED_STARTS = ("__dataclass_", "__pydantic_")
+_SOMETIMES = ("__hash__", "__match_args__")
 _MADE_BY_PYTHON = frozenset({"member_descriptor", "getset_descriptor", "wrapper_descriptor", "_tuplegetter"})
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # in the repr of a validator: another one in each process
 _PARAMS = ("init", "repr", "eq", "order", "unsafe_hash", "frozen")
+_PYDANTIC = (
+    "alias",
+    "validation_alias",
+    "serialization_alias",
+    "exclude",
+    "frozen",
+    "kw_only",
+    "init",
+    "discriminator",
+)
 _FIELD = ("init", "repr", "compare", "hash", "kw_only")
 
 
@@ -89,6 +103,10 @@ def shape(cls: type) -> list[str]:
         found += [
             f"field {name} {[str(getattr(field, told, None)) for told in _FIELD]}" for name, field in fields.items()
         ]
+    fields = own.get("__pydantic_fields__")
+    for name, field in fields.items() if isinstance(fields, dict) else ():
+        told = {key: getattr(field, key, None) for key in (*_PYDANTIC, "validate_default")}
+        found += [f"field {name} {key}={_ADDRESS.sub('', repr(it))}" for key, it in told.items() if it is not None]
     if "_member_map_" in own:
         found.append(f"members {list(own['_member_map_'])}")
     if "_fields" in own:
@@ -135,9 +153,28 @@ def members(cls: type) -> Iterator[tuple[str, Any]]:
     for name, value in sorted(own.items()):
         if name in _SKIPPED or name.startswith(_SKIPPED_STARTS):
             continue
+        if name in _SOMETIMES and not _is_written(name, value, own):
+            continue
         if type(value).__name__ in _MADE_BY_PYTHON or (generated and _is_generated(name, value)):
             continue
         yield from _parts(name, value)
+
+
+def _is_written(name: str, value: Any, own: Any) -> bool:
+    """Tell whether the user wrote what is made for him otherwise."""
+    if name == "__hash__":
+        return is_user_code(value)
+    if "__attrs_attrs__" in own:
+        return False
+    fields = own.get("__dataclass_fields__")
+    if isinstance(fields, dict):
+        made = tuple(
+            field.name
+            for field in fields.values()
+            if field.init and not field.kw_only and getattr(field._field_type, "name", "") != "_FIELD_CLASSVAR"  # noqa: SLF001
+        )
+        return bool(value != made)
+    return bool(value != own.get("_fields"))
 
 
 def _fields(own: Any) -> Iterator[tuple[str, Any]]:

@@ -77,7 +77,7 @@ class Codes:
         reads = reads_of(code)
         digest = self.hash(b"source" if node is not None else b"bytecode", text)
         # Sorted: versions of Python read in another order (comprehensions are part of the function since 3.12).
-        own = Own(digest, tuple(sorted(reads.chains)), reads.imports, reads.names, node is not None)
+        own = Own(digest, tuple(sorted(reads.chains)), reads.imports, reads.names, reads.stored, node is not None)
         self._own[id(code)] = code, own
         return own
 

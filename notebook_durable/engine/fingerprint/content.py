@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Contents", "Digest", "Hasher", "NoContentError", "Untracked", "Walk"]
 
-_DEEPEST = 400  # levels; what is deeper can't be pickled either
+_DEEPEST = 400  # levels, if the interpreter lets us; what is deeper is taken in pieces of
+_PIECE = 50  # levels
+_MOST_PIECES = 500
+_MOST_STEPS = 1_000_000  # values in a walk through sets whose members refer to each other
 _INLINE = 1024  # bytes of a text that stand among its neighbours
 _FAR = 1 << 30
 
@@ -59,6 +62,18 @@ class NoContentError(Exception):
     """A part of a library's object has no content, so the whole object counts by type."""
 
 
+class _CyclicSetError(Exception):
+    """There is a set whose members refer back to what holds them."""
+
+
+class _TooDeepError(RecursionError):
+    """A value that has to be looked at first, because it lies too deep."""
+
+    def __init__(self, value: Any) -> None:
+        super().__init__("nested too deeply")
+        self.value = value
+
+
 class Contents:
     """Digests values.
 
@@ -90,13 +105,38 @@ class Contents:
                 hasher = self.new_hash()
                 hasher.update(data)
                 return _new_tuple(Digest, (hasher.digest()[:16], ()))
-        walk = Walk(self)
         try:
-            digest = self.hash(walk.piece(value))
+            try:
+                return self._walked(value, cyclic_sets=False)
+            except _CyclicSetError:
+                return self._walked(value, cyclic_sets=True)
         except Exception:  # noqa: BLE001  an object that misbehaves when looked at; RecursionError
             name = type_name(type(value))
             return Digest(self.hash(b"untracked " + name.encode("utf-8", "surrogatepass")), (Untracked(name, value),))
-        return Digest(digest, tuple(walk.untracked))
+
+    def _walked(self, value: Any, *, cyclic_sets: bool) -> Digest:
+        walk = Walk(self, cyclic_sets=cyclic_sets)
+        try:
+            return Digest(self.hash(walk.piece(value)), tuple(walk.untracked))
+        except RecursionError:
+            walk = Walk(self, cyclic_sets=cyclic_sets, deepest=_PIECE)
+        # What lies too deep is digested by itself and remembered, before what holds it is looked at again. That can't
+        # be done with what refers back to that.
+        todo = [value]
+        waiting = {id(value)}
+        for _ in range(_MOST_PIECES):
+            try:
+                piece = walk.piece(todo[-1])
+            except _TooDeepError as deep:
+                if id(deep.value) in waiting:
+                    raise
+                todo.append(deep.value)
+                waiting.add(id(deep.value))
+                continue
+            waiting.discard(id(todo.pop()))
+            if not todo:
+                return Digest(self.hash(piece), tuple(walk.untracked))
+        raise RecursionError("nested too deeply")
 
     def forget(self) -> None:
         """Let go of the immutable buffers that were seen."""
@@ -127,9 +167,26 @@ class Walk:
         untracked: parts without content that were met.
     """
 
-    __slots__ = ("_alive", "_codes", "_cyclic", "_depth", "_low", "_memo", "_open", "contents", "strict", "untracked")
+    __slots__ = (
+        "_alive",
+        "_codes",
+        "_cut",
+        "_cyclic",
+        "_cyclic_sets",
+        "_deepest",
+        "_depth",
+        "_in_set",
+        "_low",
+        "_memo",
+        "_open",
+        "_passing",
+        "_steps",
+        "contents",
+        "strict",
+        "untracked",
+    )
 
-    def __init__(self, contents: Contents) -> None:
+    def __init__(self, contents: Contents, *, cyclic_sets: bool = False, deepest: int = _DEEPEST) -> None:
         self.contents = contents
         self.untracked: list[Untracked] = []
         self.strict = False
@@ -137,6 +194,12 @@ class Walk:
         self._codes: dict[int, bytes] = {}
         self._alive: list[Any] = []  # so that ids stay theirs
         self._depth = 0
+        self._deepest = deepest
+        self._cyclic_sets = cyclic_sets
+        self._in_set = False
+        self._cut = 0  # members of sets in sets that were told by their type, so far
+        self._passing: list[int] = []  # values that hold such: what is said of them is true inside of that set only
+        self._steps = 0
         self._low = _FAR  # the highest place that what is in work refers back to
         self._cyclic = 0  # values in cycles, so far
         self._open: list[int] = []  # those of them whose cycle isn't done
@@ -214,40 +277,80 @@ class Walk:
 
     def unordered(self, values: Any) -> bytes:
         """Write parts down whose order has no meaning."""
-        known, cyclic, opened, untracked = len(self._alive), self._cyclic, len(self._open), len(self.untracked)
-        outer, self._low = self._low, _FAR
-        found = sorted([self.piece(value) for value in values])
-        low = self._low
-        self._low = outer
-        if low <= self._depth or self._cyclic != cyclic:
-            # They refer to what holds them. What can be said of that depends on the order, which is chance.
-            for value in self._alive[known:]:
-                self._memo.pop(id(value), None)
-            del self._open[opened:], self.untracked[untracked:]
-            self._cyclic = cyclic
-            found = [self.without_content(value) for value in sorted(values, key=lambda part: type_name(type(part)))]
-        return len(found).to_bytes(8, "little") + b"".join(found)
+        if self._cyclic_sets:
+            found = [self._outline(value) for value in values] if self._in_set else self._apart(values)
+        else:
+            cyclic = self._cyclic
+            outer, self._low = self._low, _FAR
+            found = [self.piece(value) for value in values]
+            if self._low <= self._depth or self._cyclic != cyclic:
+                raise _CyclicSetError
+            self._low = outer
+        return len(found).to_bytes(8, "little") + b"".join(sorted(found))
+
+    def _apart(self, values: Any) -> list[bytes]:
+        """Write each member down as if there were no other: their order is chance, and they may refer to each other.
+
+        Sets inside of them count by the types of their members, or the number of ways through them would explode.
+        """
+        self._in_set = True
+        found = []
+        try:
+            for value in values:
+                alive, cyclic, opened = len(self._alive), self._cyclic, len(self._open)
+                found.append(self.piece(value))
+                self._cyclic = cyclic
+                del self._open[opened:]
+                for passing in self._passing:
+                    self._memo.pop(passing, None)
+                self._passing.clear()
+                for held in self._alive[alive:]:
+                    if type(self._memo.get(id(held))) is tuple:
+                        del self._memo[id(held)]
+        finally:
+            self._in_set = False
+        return found
+
+    def _outline(self, value: Any) -> bytes:
+        kind = type(value)
+        if kind in SIMPLE:
+            return self.piece(value)
+        if kind is tuple or kind is frozenset:
+            parts = [self._outline(part) for part in value]
+            return kind.__name__.encode() + b"".join(sorted(parts) if kind is frozenset else parts)
+        self._cut += 1
+        return self.without_content(value)
 
     # -- shared and cyclic parts
 
     def _first(self, kind: type, mark: int, value: Any) -> bytes:
         depth = self._depth + 1
-        if depth > _DEEPEST:
-            raise RecursionError("nested too deeply")
-        outer, opened = self._low, len(self._open)
+        if depth > self._deepest:
+            raise _TooDeepError(value)
+        if self._cyclic_sets:
+            self._steps += 1
+            if self._steps > _MOST_STEPS:
+                raise RecursionError("too many ways through it")
+        outer, opened, cut, alive = self._low, len(self._open), self._cut, len(self._alive)
         self._depth, self._low = depth, _FAR
         self._memo[mark] = depth
         self._alive.append(value)
         try:
             digest = self.contents.hash(self._written(kind, value))
-        except BaseException:
-            self._memo.pop(mark, None)
+        except BaseException as error:
+            # What was said of parts relies on what holds them, which isn't there now.
+            for held in self._alive[alive:]:
+                if type(error) is not _TooDeepError or type(self._memo.get(id(held))) is not bytes:
+                    self._memo.pop(id(held), None)
+            del self._open[opened:]
             self._low = outer
             raise
         finally:
             self._depth = depth - 1
         low = self._low
         self._low = min(outer, low)
+        if self._cut != cut and self._in_set:
+            self._passing.append(mark)
         if low >= depth:
             self._memo[mark] = digest
             for inner in self._open[opened:]:  # their cycles are closed
@@ -264,7 +367,7 @@ class Walk:
     def _written(self, kind: type, value: Any) -> bytes:
         try:
             return self.contents.handler(kind)(self, value)
-        except (NoContentError, RecursionError):
+        except (NoContentError, RecursionError, _CyclicSetError):
             raise
         except Exception:  # noqa: BLE001  an object that misbehaves when looked at: it only, not what holds it
             return self.without_content(value)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import warnings
 from types import FunctionType, ModuleType
 from typing import Any
 
 from notebook_durable.engine.fingerprint.origin import is_user_file, is_user_module
 from notebook_durable.engine.fingerprint.reads import Import
 
-__all__ = ["imported"]
+__all__ = ["imported", "loaded"]
 
 
 def imported(function: FunctionType, statement: Import) -> ModuleType | None:
@@ -33,6 +34,23 @@ def imported(function: FunctionType, statement: Import) -> ModuleType | None:
     except Exception:  # noqa: BLE001  it will fail in the step too, where the user sees it
         return None
     return module if isinstance(module, ModuleType) else None
+
+
+def loaded(module: ModuleType, name: str, own: bool) -> bool:
+    """Load a part of a library's module that is loaded when it is first read: ``scipy.linalg``, ``np.random``.
+
+    The step would do so in a moment. What it reads must not have another name before that than after it.
+    """
+    inner = vars(module)
+    if own or "__getattr__" not in inner or module.__name__ in ("__main__", "__mp_main__"):
+        return False
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            getattr(module, name)
+    except Exception:  # noqa: BLE001  it will fail in the step too
+        return False
+    return name in inner
 
 
 def _import_part(name: str) -> None:

@@ -26,7 +26,7 @@ from notebook_durable.engine.fingerprint.content import Walk
 from notebook_durable.engine.fingerprint.libraries import BY_NAME
 from notebook_durable.engine.fingerprint.origin import is_user_code, library_name
 from notebook_durable.engine.fingerprint.scalars import flat
-from notebook_durable.engine.fingerprint.untracked import has_no_content
+from notebook_durable.engine.fingerprint.untracked import has_no_content, is_hidden_generator
 
 __all__ = ["handler_for"]
 
@@ -96,9 +96,13 @@ def _object(kind: type, own: bool) -> Handler:
         return name not in cached and not (dropped is not None and dropped(name))
 
     def put(walk: Walk, value: Any) -> bytes:
+        if is_hidden_generator(value):
+            return b"global random state" + walk.code(kind)
         try:
             reduce = copyreg.dispatch_table.get(kind)
             parts: Any = reduce(value) if reduce is not None else value.__reduce_ex__(5)
+        except RecursionError:
+            raise  # we are deep; it is tried again from here
         except Exception:  # noqa: BLE001  whatever its authors raise
             parts = None
         if not isinstance(parts, (str, tuple)):

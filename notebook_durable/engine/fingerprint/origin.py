@@ -93,8 +93,9 @@ def _looks_own(name: str, module: Any) -> bool:
     if name.partition(".")[0] in sys.stdlib_module_names and sys.modules.get(name) is module:
         return False
     try:
-        file, folders = getattr(module, "__file__", None), list(getattr(module, "__path__", ()))
-        spec = getattr(module, "__spec__", None)
+        inner = vars(module)  # its own __getattr__ may answer anything
+        file, spec = inner.get("__file__"), inner.get("__spec__")
+        folders = list(inner.get("__path__") or ())
     except Exception:  # noqa: BLE001  a module that is a proxy
         return False
     if isinstance(file, str):
@@ -120,12 +121,7 @@ def _is_nobodys(function: FunctionType) -> bool:
     name = function.__globals__.get("__name__")
     if isinstance(name, str) and (name in sys.modules or name.startswith("namedtuple_")):
         return False
-    return function.__code__.co_filename == "<string>" and not _is_made(function)
-
-
-def _is_made(function: FunctionType) -> bool:
-    """What ``dataclass`` writes for a class whose module isn't loaded."""
-    return function.__qualname__.startswith("__create_fn__") or function.__name__ in ("__init__", "__repr__", "__eq__")
+    return not function.__code__.co_filename.startswith(("<attrs ", "<frozen", "<__array"))
 
 
 def _is_own_class(cls: type) -> bool:
@@ -138,7 +134,7 @@ def _is_own_class(cls: type) -> bool:
     if any(is_user_code(value) for value in functions):
         return True
     # Nothing but data: a class of C has other members.
-    return module != "builtins" and not functions and not any(type(value).__name__ in _OF_C for value in members)
+    return not functions and not any(type(value).__name__ in _OF_C for value in members)
 
 
 def plain_name(qualname: str) -> str:

@@ -31,6 +31,7 @@ class Own(NamedTuple):
     chains: tuple[tuple[str, ...], ...]
     imports: tuple[Import, ...]
     names: frozenset[str]
+    stored: frozenset[str]
     from_source: bool
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from enum import Enum
 from pathlib import PurePath
 from types import FunctionType
 from typing import Any
 
-from notebook_durable.redact import HIDDEN, hide_random, is_secret_name, redact
+from notebook_durable.redact import HIDDEN, is_secret_name, redact
 
 __all__ = ["short"]
 
@@ -17,6 +18,9 @@ _LONGEST = 60  # characters
 _LOOKED_AT = 4096
 #: Of these no more is told than how many there are.
 _COUNTED = (list, tuple, dict, set, frozenset)
+_RUN = re.compile(r"[A-Za-z0-9+/_=\-]{20,}")
+#: What people write with digits: v3, fold5, 2024Q1, 3rd, 20240101T120000Z.
+_WORDY = re.compile(r"[A-Za-z]*\d*|\d+[A-Za-z]{0,3}\d*|\d{8}T\d{4,6}Z?")
 
 
 def short(name: str, value: Any) -> str:
@@ -40,13 +44,13 @@ def _told(value: Any) -> str:
         return repr(value)
     if kind is str:
         # Not its repr, which has backslashes where the text has quotes.
-        return repr(hide_random(redact(value if len(value) <= _LOOKED_AT else value[:_LOOKED_AT])))
+        return repr(_hide_random(redact(value if len(value) <= _LOOKED_AT else value[:_LOOKED_AT])))
     if kind in _COUNTED:
         return f"{kind.__name__} of {len(value)}"
     if kind in (bytes, bytearray):
         return f"{kind.__name__}, {len(value)} bytes"
     if isinstance(value, PurePath):
-        return hide_random(redact(str(value)), path=True)
+        return _hide_random(redact(str(value)), path=True)
     if isinstance(value, Enum):
         return f"{kind.__qualname__}.{value.name}"
     if isinstance(value, FunctionType):
@@ -64,9 +68,31 @@ def _shaped(kind: type, value: Any) -> str:
         return f"{kind.__name__} {sides}" + (f" {dtype}" if dtype is not None else "")
     text: Callable[[], str] = kind.__repr__.__get__(value)
     if kind.__module__.partition(".")[0] == "sklearn":
-        return hide_random(redact(" ".join(text().split())))
+        return _hide_random(redact(" ".join(text().split())))
     return kind.__qualname__
 
 
 def _cut(text: str) -> str:
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
+
+def _looks_random(text: str) -> bool:
+    """Tell whether a run of letters and digits looks like a key and like no name, path or date."""
+    return len(text) >= 20 and any(_WORDY.fullmatch(piece) is None for piece in re.split(r"[+/_=\-]", text))
+
+
+def _hide_random(text: str, *, path: bool = False) -> str:
+    """Hide long runs of mixed letters and digits.
+
+    Args:
+        text: a value as text.
+        path: it is one of a file: what is between slashes is looked at by itself.
+    """
+
+    def shown(found: re.Match[str]) -> str:
+        run, rest = found[0], text[found.end() : found.end() + 2]
+        if "/" in run and (path or run.startswith("/") or re.match(r"\.\w", rest)):
+            return "/".join(HIDDEN if _looks_random(piece) else piece for piece in run.split("/"))
+        return HIDDEN if _looks_random(run) else run
+
+    return _RUN.sub(shown, text)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["has_no_content"]
+import sys
+from typing import Any
+
+__all__ = ["has_no_content", "is_hidden_generator"]
 
 # A library's handle may well let itself be pickled: with its settings, or as a new one. It is recognised by the name of
 # a class among its bases: (top-level module, name).
@@ -93,6 +96,20 @@ _MODULES = frozenset(
         "ipywidgets",
     ]
 )
+
+
+def is_hidden_generator(value: Any) -> bool:
+    """Tell whether this is the generator that ``random.random()`` or ``np.random.rand()`` draw from.
+
+    It is nobody's input: each draw changes it, and who uses it doesn't care for its state. A generator that the user
+    made is one.
+    """
+    name = type(value).__name__
+    if name == "Random":
+        return value is getattr(sys.modules.get("random"), "_inst", None)
+    if name == "RandomState":
+        return value is getattr(sys.modules.get("numpy.random.mtrand"), "_rand", None)
+    return False
 
 
 def has_no_content(kind: type) -> bool:

@@ -9,11 +9,13 @@ from types import BuiltinFunctionType, CellType, CodeType, FunctionType, Mapping
 from typing import Any
 
 from notebook_durable.engine.fingerprint.classes import annotated_types, annotations_of, members, shape
-from notebook_durable.engine.fingerprint.imports import imported
+from notebook_durable.engine.fingerprint.imports import imported, loaded
 from notebook_durable.engine.fingerprint.origin import is_own_module, is_user_code, library_name, plain_name
 from notebook_durable.engine.fingerprint.reach import MISSING, Own, Part, Reach, content_of, read_own
 from notebook_durable.engine.fingerprint.reads import Import
+from notebook_durable.engine.fingerprint.untracked import is_hidden_generator
 from notebook_durable.engine.fingerprint.wrappers import (
+    hooked,
     is_followed,
     key_text,
     label_prefix,
@@ -25,7 +27,7 @@ from notebook_durable.engine.fingerprint.wrappers import (
 
 __all__ = ["Walk"]
 
-_OF_THE_KERNEL = ("IPython", "ipykernel")
+_OF_THE_KERNEL = ("IPython", "ipykernel")  # get_ipython
 _MAIN = ("__main__", "__mp_main__")
 _MANY = 10_000  # entries of a registry that are looked through
 
@@ -55,6 +57,9 @@ class Walk:
         self._seen: dict[int, Any] = {}
         self._todo: list[Any] = []
         self._root: Any = None
+        self._names: set[str] = set()  # in all bytecode
+        self._stored: set[str] = set()
+        self._noted: set[tuple[int, str]] = set()
         self._reader = b""  # who reads what is looked at now
 
     def collect(self, root: Any) -> Reach:
@@ -63,7 +68,7 @@ class Walk:
         if not self._code(library_name(root), root):
             raise TypeError(f"{type(root).__qualname__} is no function, class or module")
         position = 0
-        while position < len(self._todo):
+        while position < len(self._todo) or self._attributed():
             value = self._todo[position]
             position += 1
             if type(value) is FunctionType:
@@ -114,13 +119,35 @@ class Walk:
         is_root = function is self._root
         if not is_root:
             self._functions.append((function, code, function.__defaults__, function.__kwdefaults__))
+        self._names |= own.names
+        self._stored |= own.stored
         for chain in own.chains:
             self._chain(function.__globals__, prefix, chain)
         for statement in own.imports:
             self._import(function, statement, own.names)
+        for hook, space, name, value in hooked(own.names):
+            if self._code(hook, value):
+                self._checks.append((space, name, space[name]))
         for kind, key, name in owned_values(function):
             told = name if is_root else f"{label}.{name}"
             self._owned_value(function, told, kind, key, is_root)
+
+    def _attributed(self) -> bool:
+        """Take what was noted on functions, ``g.rate = 2``, if anything reads that name, and nothing assigns it.
+
+        Returns:
+            Whether there is more to follow now.
+        """
+        before = len(self._todo)
+        for function, *_ in self._functions:
+            inner = function.__dict__
+            for name in sorted(inner.keys() & self._names - self._stored) if inner else ():
+                if not name.startswith("__") and (id(inner), name) not in self._noted:
+                    self._noted.add((id(inner), name))
+                    self._reader = self._own_of(function.__code__).digest
+                    label = label_prefix(function.__globals__) + plain_name(function.__code__.co_qualname)
+                    self._value(f"{label}.{name}", inner[name], inner, name)
+        return len(self._todo) > before
 
     def _owned_value(self, function: FunctionType, label: str, kind: str, key: Any, is_root: bool) -> None:
         value = read_own(function, kind, key)
@@ -156,20 +183,26 @@ class Walk:
             if not issubclass(type(value), ModuleType):
                 if type(value) is FunctionType and attribute in value.__dict__:  # score.rate = 2
                     self._value(f"{label}.{attribute}", value.__dict__[attribute], value.__dict__, attribute)
+                elif type(value) is FunctionType and is_user_code(value):
+                    self._checks.append((value.__dict__, attribute, MISSING))
                 break
             self._checks.append((space, name, value))
             module, inner = value.__name__, vars(value)
             owned = is_own_module(value)
             label = attribute if module in _MAIN else f"{module}.{attribute}"
-            if attribute not in inner:
+            if attribute not in inner and not loaded(value, attribute, owned):
                 self._checks.append((inner, attribute, MISSING))
                 if not owned:
                     self._library(label, label)
+                elif "__getattr__" in inner:
+                    self._value(f"{module}.__getattr__", inner["__getattr__"], inner, "__getattr__")
                 return
             space, name, value = inner, attribute, inner[attribute]
         if owned or is_user_code(value):
             self._value(label, value, space, name)
-        elif not self._code(label, value, named=label):
+        elif self._code(label, value, named=label):
+            self._checks.append((space, name, value))  # it may be patched
+        else:
             self._library(label, label)  # data of a library: math.pi
 
     def _import(self, function: FunctionType, statement: Import, names: frozenset[str]) -> None:
@@ -280,7 +313,8 @@ class Walk:
             self._held(label, value.__func__, (value.__func__,), 0)
         elif kind is MethodType:
             self._held(label, value.__func__, (value.__func__,), 0)
-            if top_module(type(value.__self__).__module__) not in _OF_THE_KERNEL:  # get_ipython
+            owner = value.__self__
+            if top_module(type(owner).__module__) not in _OF_THE_KERNEL and not is_hidden_generator(owner):
                 self._held(f"{label}.__self__", value.__self__, (value.__self__,), 0)
         elif kind is property:
             for part in (value.fget, value.fset, value.fdel):
@@ -294,7 +328,8 @@ class Walk:
                 self._held(f"{label}({name})", argument, value.keywords, name)
         elif kind is BuiltinFunctionType:
             self._library(named or library_name(value), library_name(value))
-            if value.__self__ is not None and not isinstance(value.__self__, (ModuleType, type)):
+            owner = value.__self__
+            if owner is not None and not isinstance(owner, (ModuleType, type)) and not is_hidden_generator(owner):
                 self._held(f"{label}.__self__", value.__self__, (value.__self__,), 0)
         else:
             return self._named_callable(label, kind, value, named)
@@ -388,7 +423,12 @@ class Walk:
         self._sizes.append((inner, len(inner)))
         for key in sorted(inner):
             value = inner[key]
-            if key.startswith("__") or isinstance(value, ModuleType):
+            if isinstance(value, ModuleType):
+                if value.__name__ == f"{name}.{key}" and is_own_module(value):  # a part of this package
+                    self._checks.append((inner, key, value))
+                    self._add(value)
+                continue
+            if key.startswith("__") and key != "__getattr__":
                 continue
             self._value(f"{name}.{key}", value, inner, key)
 

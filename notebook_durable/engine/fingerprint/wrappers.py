@@ -5,16 +5,37 @@ from __future__ import annotations
 import contextlib
 import copyreg
 import functools
-from collections.abc import Callable, Iterable
-from types import FunctionType, MethodType
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from types import FunctionType, MappingProxyType, MethodType
 from typing import Any
 
 from notebook_durable.engine.fingerprint.origin import is_user_code, library_name, plain_name
 
-__all__ = ["is_followed", "key_text", "label_prefix", "note_slots", "owned_values", "real_name", "top_module"]
+__all__ = ["hooked", "is_followed", "key_text", "label_prefix", "note_slots", "owned_values", "real_name", "top_module"]
 
 _SLOT_NAMES: Callable[[type], Any] = getattr(copyreg, "_slotnames", lambda _: None)
+_HOOKED = {"pandas": ("DataFrame", "Series", "Index"), "polars": ("DataFrame", "LazyFrame", "Series", "Expr")}
 _MAIN = ("__main__", "__mp_main__")
+
+
+def hooked(names: frozenset[str]) -> Iterator[tuple[str, Any, str, Any]]:
+    """Yield the user's code that was put into classes of tables: accessors, methods. What has such a name reads it.
+
+    Yields:
+        A label, the class's members, the name among them, and the code.
+    """
+    for module, classes in _HOOKED.items():
+        library = getattr(sys.modules.get(module), "__dict__", {})
+        for kind in classes:
+            cls = library.get(kind)
+            inner = vars(cls) if isinstance(cls, type) else MappingProxyType({})
+            for name in sorted(names & inner.keys()):
+                value = inner[name]
+                held = getattr(value, "__dict__", {})
+                value = held.get("_accessor", held.get("_ns", value))
+                if is_followed(value):
+                    yield f"{module}.{kind}.{name}", inner, name, value
 
 
 def note_slots(cls: type) -> None:
