@@ -275,10 +275,8 @@ class Journal:
         free = [seq for seq in near if seq not in self._used][: 2 * _NEAR]
         if free:
             return min((self._entries[seq] for seq in free), key=lambda entry: _distance(entry, parts))
-        return next(
-            (self._entries[seq] for seq in reversed(self._history.named.get(place.name, ())) if seq not in self._used),
-            None,
-        )
+        rest = (seq for seq in reversed(self._history.named[place.name]) if seq not in self._used)
+        return next((self._entries[seq] for seq in rest), None)
 
     def instead_of(self, entry: Entry, place: Place) -> None:
         """Use another, new entry in place of one that was taken: it stays as history."""

@@ -11,7 +11,7 @@ __all__ = ["History", "Unused"]
 
 
 class Unused:
-    """Entries that no call has taken yet, by name and fingerprint, and then by occurrence: equal calls keep their order.
+    """Entries that no call has taken yet, by name, fingerprint and occurrence: equal calls keep their order.
 
     Args:
         entries: all entries, by ``seq``.

@@ -19,6 +19,7 @@ from notebook_durable.ipython.lint_names import (
     is_told,
     lookup,
 )
+from notebook_durable.pause_gc import pause_gc
 
 __all__ = ["PYTHON_MAGICS", "Finding", "Walk", "parse"]
 
@@ -44,11 +45,12 @@ class Finding:
 
 def parse(text: str) -> ast.AST:
     """Parse without a warning: IPython gives it, once. (Changing filters costs, and only escapes are warned about.)"""
-    if "\\" not in text:
-        return ast.parse(text)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return ast.parse(text)
+    with pause_gc():  # a collection in the middle may make CPython 3.11 raise SystemError
+        if "\\" not in text:
+            return ast.parse(text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.parse(text)
 
 
 class Walk:

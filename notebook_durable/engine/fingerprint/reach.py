@@ -5,11 +5,24 @@ from __future__ import annotations
 from types import CellType, CodeType, FunctionType
 from typing import Any, NamedTuple
 
+from notebook_durable.engine.fingerprint.origin import is_user_code
 from notebook_durable.engine.fingerprint.reads import Import
 
-__all__ = ["MISSING", "Own", "Part", "Reach", "content_of", "read_own"]
+__all__ = ["MISSING", "Bases", "Own", "Part", "Reach", "content_of", "read_own"]
 
 MISSING: Any = object()
+
+
+class Bases:
+    """The bases of a class, to be looked up as names are."""
+
+    __slots__ = ("_cls",)
+
+    def __init__(self, cls: type) -> None:
+        self._cls = cls
+
+    def get(self, _: str, __: Any) -> tuple[type, ...]:
+        return self._cls.__bases__
 
 
 class Part(NamedTuple):
@@ -51,6 +64,8 @@ class Reach(NamedTuple):
         digest: of ``codes``, and of which name stands for which.
         namespace: globals of the root, if it is a function.
         own: ``(label, kind, key, expected, is_code)`` of the root's closure values and defaults.
+        library: ``(space, name, value)``: attributes of libraries, that the user may patch. What a library patches
+            (``nest_asyncio`` does) is no redefinition.
         root: the function whose closure values and defaults ``values`` reads.
     """
 
@@ -66,12 +81,17 @@ class Reach(NamedTuple):
     digest: bytes
     namespace: Any
     own: tuple[tuple[str, str, Any, Any, bool], ...]
+    library: tuple[tuple[Any, Any, Any], ...]
     root: Any
 
     def holds(self) -> bool:
         """Tell whether nothing was redefined since it was collected."""
         for space, name, value in self.checks:
             if space.get(name, MISSING) is not value:
+                return False
+        for space, name, value in self.library:
+            current = space.get(name, MISSING)
+            if current is not value and (type(current) is not FunctionType or is_user_code(current)):
                 return False
         for function, code, defaults, named in self.functions:
             if function.__code__ is not code or function.__defaults__ is not defaults:

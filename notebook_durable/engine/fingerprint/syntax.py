@@ -19,6 +19,7 @@ from types import CodeType
 from typing import Any, NamedTuple
 
 from notebook_durable.engine.fingerprint.origin import is_cell_file
+from notebook_durable.pause_gc import pause_gc
 
 __all__ = ["source_node"]
 
@@ -94,7 +95,7 @@ class _Text:
         if self._codes is None:
             self._codes = {}
             try:
-                with warnings.catch_warnings():
+                with pause_gc(), warnings.catch_warnings():
                     warnings.simplefilter("ignore")
                     todo = [compile("".join(self.lines), self.filename, "exec", _FLAGS, dont_inherit=True)]
             except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -206,11 +207,13 @@ def _same_const(left: Any, right: Any) -> bool:
 
 
 def _parse(text: str) -> ast.Module:
-    if "\\" not in text:
-        return ast.parse(text)
-    with warnings.catch_warnings():  # the user has seen it: "invalid escape sequence"
-        warnings.simplefilter("ignore")
-        return ast.parse(text)
+    # A collection in the middle may run finalizers, and then CPython 3.11 raises SystemError ("recursion depth").
+    with pause_gc():
+        if "\\" not in text:
+            return ast.parse(text)
+        with warnings.catch_warnings():  # the user has seen it: "invalid escape sequence"
+            warnings.simplefilter("ignore")
+            return ast.parse(text)
 
 
 # --- def ------------------------------------------------------------------------------------

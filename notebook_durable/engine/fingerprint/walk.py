@@ -11,7 +11,7 @@ from typing import Any
 from notebook_durable.engine.fingerprint.classes import annotated_types, annotations_of, members, shape
 from notebook_durable.engine.fingerprint.imports import imported, loaded
 from notebook_durable.engine.fingerprint.origin import is_own_module, is_user_code, library_name, plain_name
-from notebook_durable.engine.fingerprint.reach import MISSING, Own, Part, Reach, content_of, read_own
+from notebook_durable.engine.fingerprint.reach import MISSING, Bases, Own, Part, Reach, content_of, read_own
 from notebook_durable.engine.fingerprint.reads import Import
 from notebook_durable.engine.fingerprint.untracked import is_hidden_generator
 from notebook_durable.engine.fingerprint.wrappers import (
@@ -49,6 +49,7 @@ class Walk:
         self._data: dict[str, tuple[str, Any, Any]] = {}
         self._libraries: set[str] = set()
         self._checks: list[tuple[Any, Any, Any]] = []
+        self._library_values: list[tuple[Any, Any, Any]] = []
         self._types: list[tuple[Any, Any, type]] = []
         self._cells: list[tuple[CellType, Any]] = []
         self._sizes: list[tuple[Any, int]] = []
@@ -102,6 +103,7 @@ class Walk:
             digest,
             namespace,
             tuple(self._own),
+            tuple(self._library_values),
             root,
         )
 
@@ -201,7 +203,7 @@ class Walk:
         if owned or is_user_code(value):
             self._value(label, value, space, name)
         elif self._code(label, value, named=label):
-            self._checks.append((space, name, value))  # it may be patched
+            self._library_values.append((space, name, value))
         else:
             self._library(label, label)  # data of a library: math.pi
 
@@ -412,6 +414,7 @@ class Walk:
             else:  # a part of one: a field's default, a property's function
                 self._held(f"{name}.{member}", value, (value,), 0)
         self._checks += [(own, key, value) for key, value in own.items() if isinstance(value, _REPLACED)]
+        self._checks.append((Bases(cls), "", cls.__bases__))
         note_slots(cls)
         self._sizes.append((own, len(own)))
 

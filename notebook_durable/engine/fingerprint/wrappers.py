@@ -30,11 +30,12 @@ def hooked(names: frozenset[str]) -> Iterator[tuple[str, Any, str, Any]]:
         for kind in classes:
             cls = library.get(kind)
             inner = vars(cls) if isinstance(cls, type) else MappingProxyType({})
-            for name in sorted(names & inner.keys()):
+            for name in [name for name in names if name in inner]:
                 value = inner[name]
-                held = getattr(value, "__dict__", {})
-                value = held.get("_accessor", held.get("_ns", value))
-                if is_followed(value):
+                if type(value) is not FunctionType:
+                    held = getattr(value, "__dict__", {})
+                    value = held.get("_accessor", held.get("_ns", value))
+                if is_user_code(getattr(value, "fget", value)):
                     yield f"{module}.{kind}.{name}", inner, name, value
 
 
