@@ -180,6 +180,6 @@ def _version_cells(one: Version) -> tuple[str, ...]:
     state = one.state if one.status in (EntryStatus.SUCCEEDED, EntryStatus.SUPERSEDED) else f"{one.state}: {one.status}"
     remark = one.remark or one.why
     return (
-        one.step, f"@{one.number}", state, str(one.execution), when(one.recorded_at), one.value_type,
+        one.step, f"@{one.number}", state, str(one.execution), when(one.recorded_at)[5:-3], one.value_type,
         size(one.size) if one.size else "", remark,
     )  # fmt: skip
