@@ -653,6 +653,7 @@ def test_a_proxy_of_nothing(lab):
     assert lab.play(lambda ctx: ctx.run("s", lambda given: 1, proxy)) == 1
 
 
+@pytest.mark.once
 def test_a_changed_secret_is_said_and_not_shown(lab):
     """In a function's source: the diff hides both, so it says that they differ."""
     space = {}
