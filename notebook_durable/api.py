@@ -116,7 +116,18 @@ class Durable:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
     ) -> None:
-        self.__exit__(kind, error, tb)
+        session, guard = self._take_opened()
+        try:
+            try:
+                left = await session.roll_back_async(error)
+            except BaseException as stop:  # Stop, while something was undone
+                session.close(stop)
+                raise
+            extra = _close(session, left, error)
+        finally:
+            guard.uninstall()
+        if extra is not None and extra is not error:
+            raise extra from error
 
     def _open(self, *, asynchronous: bool) -> Session:
         if callable(self._key):
@@ -147,13 +158,16 @@ class Durable:
         return session, guard
 
     def _close(self, error: BaseException | None) -> BaseException | None:
-        assert self._opened is not None  # noqa: S101  __enter__ came before
-        session, guard = self._opened
-        self._opened = None
+        session, guard = self._take_opened()
         try:
             return _end(session, error)
         finally:
             guard.uninstall()
+
+    def _take_opened(self) -> tuple[Session, SigintGuard]:
+        assert self._opened is not None  # noqa: S101  __enter__ came before
+        opened, self._opened = self._opened, None
+        return opened
 
     # -- around a function
 
@@ -198,5 +212,9 @@ def _end(session: Session, error: BaseException | None) -> BaseException | None:
     except BaseException as stop:  # Stop, while something was undone
         session.close(stop)
         raise
+    return _close(session, left, error)
+
+
+def _close(session: Session, left: BaseException | None, error: BaseException | None) -> BaseException | None:
     extra = session.close(left)
     return left if left is not error else extra if error is None else None

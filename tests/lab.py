@@ -122,10 +122,24 @@ class Lab(Outside):
         try:
             value = await body(session.context)
         except BaseException as error:
-            self._leave(session, error)
+            left = error if isinstance(error, CrashError) else await self._undo(session, error)
+            self._leave(session, left)
+            if left is not error:
+                raise left from error
             raise
         self._leave(session, None)
         return value
+
+    @staticmethod
+    async def _undo(session: Session, error: BaseException) -> BaseException:
+        try:
+            return await session.roll_back_async(error) or error
+        except CrashError:
+            session.store.release(session.claim)
+            raise
+        except BaseException as stop:
+            session.close(stop)
+            raise
 
     @staticmethod
     def _leave(session: Session, error: BaseException | None) -> None:

@@ -31,6 +31,7 @@ class Rollback:
 
     def __init__(self) -> None:
         self._steps: list[StepSpec] = []
+        self._undone: list[str] = []
         self.finished = False
 
     def add(self, step: StepSpec) -> None:
@@ -49,23 +50,38 @@ class Rollback:
         """
         if error is None or not self._steps or not _is_terminal(error):
             return error
-        undone = []
         while self._steps:
-            step = self._steps[-1]
             try:
-                session.run_step(step, cleanup=False, after_failure=True)
+                session.run_step(self._steps[-1], cleanup=False, after_failure=True)
             except Exception as failed:  # noqa: BLE001  it is what leaves the cell
-                failed.__context__ = error
-                failed.add_note(
-                    f"raised by '{step.name}', which undoes a step. What was to be undone after it is not undone yet: "
-                    "run the cell again to go on with it."
-                )
-                self._steps.clear()
-                return failed
-            self._steps.pop()
-            undone.append(step.name)
+                return self._cut_short(failed, error)
+            self._undone.append(self._steps.pop().name)
+        return self._finish(error)
+
+    async def run_async(self, session: Session, error: BaseException | None) -> BaseException | None:
+        """As :meth:`run`, in a task: other tasks go on while something is undone."""
+        if error is None or not self._steps or not _is_terminal(error):
+            return error
+        while self._steps:
+            try:
+                await session.undo(self._steps[-1])
+            except Exception as failed:  # noqa: BLE001  it is what leaves the block
+                return self._cut_short(failed, error)
+            self._undone.append(self._steps.pop().name)
+        return self._finish(error)
+
+    def _cut_short(self, failed: Exception, error: BaseException) -> Exception:
+        failed.__context__ = error
+        failed.add_note(
+            f"raised by '{self._steps[-1].name}', which undoes a step. What was to be undone after it is not undone "
+            "yet: run the cell again to go on with it."
+        )
+        self._steps.clear()
+        return failed
+
+    def _finish(self, error: BaseException) -> BaseException:
         self.finished = True
-        error.add_note(f"rolled back: {', '.join(undone)}. The next execution starts over.")
+        error.add_note(f"rolled back: {', '.join(self._undone)}. The next execution starts over.")
         return error
 
 

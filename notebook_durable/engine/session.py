@@ -173,6 +173,12 @@ class Session:
             error.__traceback__ = failures.drop_own_frames(error.__traceback__)
             raise
 
+    async def undo(self, spec: StepSpec) -> Any:
+        """Run a step that undoes something, in this task."""
+        place = self.journal.place(spec.name, undoes=True)
+        follows = self.received.called(cleanup=False)
+        return await self.run_call(spec, place, OWN_FAILURE if follows is None else follows, side_by_side=False)
+
     def new_call(self, spec: StepSpec, *, cleanup: bool) -> StepCall:
         """Make the awaitable of a step. Its place in the run is taken now, its function is called when awaited."""
         side_by_side = self._is_side_by_side(spec.name)
@@ -295,6 +301,10 @@ class Session:
     def roll_back(self, error: BaseException | None) -> BaseException | None:
         """Run the steps of ``ctx.on_rollback`` if a TerminalError leaves the cell; see ``Rollback.run``."""
         return self.rollback.run(self, error) if self._open else error
+
+    async def roll_back_async(self, error: BaseException | None) -> BaseException | None:
+        """As :meth:`roll_back`, in a task."""
+        return await self.rollback.run_async(self, error) if self._open else error
 
     def close(self, error: BaseException | None) -> BaseException | None:
         """End the execution. Before it comes :meth:`roll_back`.

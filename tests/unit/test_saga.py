@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from lab import Calls
 
+from notebook_durable import durable
 from notebook_durable.errors import NestedContextError, RollbackLostError, TerminalError
 from notebook_durable.model import EntryStatus, Outcome, RunStatus
 from notebook_durable.testing.faults import CrashError, CrashingStore
@@ -268,3 +269,27 @@ def test_the_failing_step_is_deleted_in_the_middle_of_a_rollback(lab):
     lab.restart()
     lab.play(edited)
     assert lab.calls == ["book flight", "book car"]
+
+
+def test_an_async_block_of_plain_python(tmp_path, monkeypatch):
+    """``async with``: what undoes is awaited, beside other tasks; the error is the block's own."""
+    monkeypatch.setenv("NOTEBOOK_DURABLE_KEY_FILE", str(tmp_path / "key"))
+    calls = Calls()
+
+    async def undo():
+        await asyncio.sleep(0)
+        calls.append("undone")
+
+    def fails():
+        raise TerminalError("no")
+
+    async def main():
+        async with durable("saga", store=tmp_path / "store") as ctx:
+            await ctx.run("a", lambda: 1)
+            ctx.on_rollback(undo)
+            await ctx.run("bad", fails)
+
+    with pytest.raises(TerminalError, match="no") as caught:
+        asyncio.run(main())
+    assert calls == ["undone"]
+    assert "rolled back: undo: undo" in caught.value.__notes__[0]
