@@ -6,6 +6,7 @@ Imports are not timed; opening the store and everything up to the last step's re
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import sys
@@ -13,7 +14,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-_calls = 0
+#: Counts calls. A plain number would be an input of the step, which it changes; this has no content, as a clock.
+_calls = itertools.count()
 
 
 def value_of(index: int) -> dict[str, object]:
@@ -23,8 +25,7 @@ def value_of(index: int) -> dict[str, object]:
 
 def step(index: int) -> dict[str, object]:
     """Be the step: nothing but a tiny result, and a count of the calls."""
-    global _calls
-    _calls += 1
+    next(_calls)
     return value_of(index)
 
 
@@ -51,7 +52,8 @@ def report(seconds: float, values: list[dict[str, object]]) -> None:
     """Check the values and the calls, sync the files (timed apart), and print the result."""
     mode, folder, steps = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
     assert values == [value_of(index) for index in range(steps)], "wrong values"
-    assert _calls == (steps if mode == "first" else 0), f"{_calls} calls of the step in a {mode} run"
+    calls = next(_calls)
+    assert calls == (steps if mode == "first" else 0), f"{calls} calls of the step in a {mode} run"
     began = time.perf_counter()
     files = sync_files(folder)
     line = {"seconds": seconds, "sync": time.perf_counter() - began, "files": files}
