@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from enum import Enum
@@ -94,7 +95,7 @@ class CallDescription:
             pieces = [self.function if self._reach is None else self._reach.digest]
             # By name: in which order bytecode reads its globals differs between versions of Python.
             for kind, name, digest in sorted([(named[3], named[0], named[2][0]) for named in self.inputs]):
-                pieces += (f"{kind} {len(name)}:{name}{len(digest)}:".encode("utf-8", "surrogatepass"), digest)
+                pieces += (_head(kind, name, len(digest)), digest)
             hasher = self._maker.new_hash()
             hasher.update(b"".join(pieces))
             self._fingerprint = hasher.digest()[:16].hex()
@@ -232,6 +233,11 @@ class CallDescription:
         name = text_id(text, self._maker.new_hash())
         texts[name] = text
         return name, texts
+
+
+@functools.lru_cache(maxsize=4096)
+def _head(kind: str, name: str, size: int) -> bytes:
+    return f"{kind} {len(name)}:{name}{size}:".encode("utf-8", "surrogatepass")
 
 
 def _library(target: Any) -> str:

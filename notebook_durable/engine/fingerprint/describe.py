@@ -14,8 +14,10 @@ from notebook_durable.engine.fingerprint.call import VERSION, CallDescription, N
 from notebook_durable.engine.fingerprint.code import Codes, Reach
 from notebook_durable.engine.fingerprint.content import Contents, Digest, Hasher, Untracked
 from notebook_durable.engine.fingerprint.memo import Memos, memo_names
+from notebook_durable.engine.fingerprint.origin import is_user_code
 from notebook_durable.engine.fingerprint.scalars import SIMPLE
 from notebook_durable.engine.fingerprint.syntax import source_node
+from notebook_durable.engine.fingerprint.untracked import has_no_content
 from notebook_durable.engine.fingerprint.versions import libraries_text
 
 __all__ = ["VERSION", "Fingerprinter"]
@@ -51,6 +53,7 @@ class Fingerprinter:
         self.memos = Memos(lambda value: self.digest(value).digest)
         self._contents = Contents(new_hash, self.codes)
         self._known: dict[CodeType, _Known] = {}
+        self._handles: dict[type, tuple[bytes, str]] = {}  # library types that count by type
 
     def describe(
         self,
@@ -105,7 +108,13 @@ class Fingerprinter:
             if data is not None and len(data) <= _SHORT:
                 return Digest(data)  # the short way for what happens most
         try:
-            return self._contents.digest(value)
+            known = self._handles.get(type(value))
+            if known is not None:
+                return Digest(known[0], (Untracked(known[1], value),))
+            digest = self._contents.digest(value)
+            if len(digest.untracked) == 1 and has_no_content(type(value)) and not is_user_code(type(value)):
+                self._handles[type(value)] = digest.digest, digest.untracked[0].type_name
+            return digest
         except Exception:  # noqa: BLE001  an object that misbehaves when looked at
             name = f"{type(value).__module__}.{type(value).__qualname__}"
             return Digest(name.encode("utf-8", "replace"), (Untracked(name, value),))
