@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-__all__ = ["Code", "Function", "Input", "Parts", "code_from", "parts_from", "text_id"]
+__all__ = ["Code", "Function", "Input", "Parts", "code_from", "named_texts", "parts_from", "text_id"]
 
 
 _encode = json.JSONEncoder(ensure_ascii=False).encode
@@ -132,6 +132,19 @@ def code_from(text: str) -> Code:
         )
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
         return Code()
+
+
+def named_texts(codes: Iterable[str], texts: Mapping[str, str]) -> set[str]:
+    """Return the ids of all texts that entries need: those of their code, and the sources that these name.
+
+    Args:
+        codes: ``Parts.code`` of the entries.
+        texts: at least those of ``codes``, by id, as far as they are there.
+    """
+    named = {code for code in codes if code}
+    for code in tuple(named):
+        named |= {part.text for part in code_from(texts.get(code, "")).functions.values() if part.text}
+    return named
 
 
 def text_id(text: str, hasher: Any) -> str:

@@ -33,7 +33,7 @@ from notebook_durable.redact import redact
 if TYPE_CHECKING:
     from notebook_durable.engine.session import Session
 
-__all__ = ["replay_value", "step_flow"]
+__all__ = ["replay_value", "replays_value", "step_flow"]
 
 Flow = Generator[Effect, Any, Any]
 
@@ -42,7 +42,7 @@ _CANCEL_GRACE = 1.0
 
 
 def step_flow(session: Session, spec: StepSpec, place: Place, follows: int | None, found: Found) -> Flow:
-    """Run or replay one step.
+    """Run one step, or replay its failure or cancellation; a value replays without a flow, see :func:`replay_value`.
 
     Args:
         session: the execution it belongs to.
@@ -61,8 +61,6 @@ def step_flow(session: Session, spec: StepSpec, place: Place, follows: int | Non
     match = found.match
     entry = match.entry
     if entry is not None and match.replays:
-        if entry.status is EntryStatus.SUCCEEDED:
-            return replay_value(session, spec, found)
         if entry.status is EntryStatus.FAILED:
             _replay_failure(session, spec, entry, found)
         if session.asynchronous:
@@ -74,6 +72,12 @@ def step_flow(session: Session, spec: StepSpec, place: Place, follows: int | Non
 
 
 # --- replay -------------------------------------------------------------------------------
+
+
+def replays_value(found: Found) -> bool:
+    """Tell whether a call has a value to be handed back: what happens most."""
+    entry = found.match.entry
+    return entry is not None and found.match.replays and entry.status is EntryStatus.SUCCEEDED
 
 
 def replay_value(session: Session, spec: StepSpec, found: Found) -> Any:

@@ -48,7 +48,7 @@ class Rollback:
         Raises:
             KeyboardInterrupt: Stop; the next execution goes on.
         """
-        if error is None or not self._steps or not _is_terminal(error):
+        if error is None or not self._is_due(error):
             return error
         while self._steps:
             try:
@@ -60,7 +60,7 @@ class Rollback:
 
     async def run_async(self, session: Session, error: BaseException | None) -> BaseException | None:
         """As :meth:`run`, in a task: other tasks go on while something is undone."""
-        if error is None or not self._steps or not _is_terminal(error):
+        if error is None or not self._is_due(error):
             return error
         while self._steps:
             try:
@@ -69,6 +69,11 @@ class Rollback:
                 return self._cut_short(failed, error)
             self._undone.append(self._steps.pop().name)
         return self._finish(error)
+
+    def _is_due(self, error: BaseException) -> bool:
+        if isinstance(error, BaseExceptionGroup):
+            return bool(self._steps) and error.subgroup(TerminalError) is not None
+        return bool(self._steps) and isinstance(error, TerminalError)
 
     def _cut_short(self, failed: Exception, error: BaseException) -> Exception:
         failed.__context__ = error
@@ -83,9 +88,3 @@ class Rollback:
         self.finished = True
         error.add_note(f"rolled back: {', '.join(self._undone)}. The next execution starts over.")
         return error
-
-
-def _is_terminal(error: BaseException) -> bool:
-    if isinstance(error, BaseExceptionGroup):
-        return error.subgroup(TerminalError) is not None
-    return isinstance(error, TerminalError)

@@ -13,7 +13,7 @@ from notebook_durable.engine.bus import Bus
 from notebook_durable.engine.context import AsyncContext, Context, StepCall
 from notebook_durable.engine.drive import drive, drive_async, home_task
 from notebook_durable.engine.effects import Begin
-from notebook_durable.engine.flow import replay_value, step_flow
+from notebook_durable.engine.flow import replay_value, replays_value, step_flow
 from notebook_durable.engine.inplace import NotRestorableError
 from notebook_durable.engine.journal import Journal, Place
 from notebook_durable.engine.lookup import again, describe, look_up
@@ -155,13 +155,10 @@ class Session:
 
     def run_step(self, spec: StepSpec, *, cleanup: bool, after_failure: bool = False) -> Any:
         """Run or replay a step on this thread; ``after_failure``: it undoes something."""
-        place = self.journal.place(spec.name, undoes=after_failure)
-        follows = self.received.called(cleanup)
-        if after_failure and follows is None:
-            follows = OWN_FAILURE
+        place, follows = self._placed(spec, cleanup=cleanup, undoes=after_failure)
         try:
             found = look_up(self, spec, place, describe(self, spec))
-            if found.match.replays and found.match.entry.status is EntryStatus.SUCCEEDED:  # type: ignore[union-attr]
+            if replays_value(found):
                 try:
                     return replay_value(self, spec, found)
                 except NotRestorableError as error:
@@ -175,9 +172,14 @@ class Session:
 
     async def undo(self, spec: StepSpec) -> Any:
         """Run a step that undoes something, in this task."""
-        place = self.journal.place(spec.name, undoes=True)
-        follows = self.received.called(cleanup=False)
-        return await self.run_call(spec, place, OWN_FAILURE if follows is None else follows, side_by_side=False)
+        place, follows = self._placed(spec, cleanup=False, undoes=True)
+        return await self.run_call(spec, place, follows, side_by_side=False)
+
+    def _placed(self, spec: StepSpec, *, cleanup: bool, undoes: bool) -> tuple[Place, int | None]:
+        """Give a call its place, and find the failure that it follows."""
+        place = self.journal.place(spec.name, undoes=undoes)
+        follows = self.received.called(cleanup)
+        return place, OWN_FAILURE if undoes and follows is None else follows
 
     def new_call(self, spec: StepSpec, *, cleanup: bool) -> StepCall:
         """Make the awaitable of a step. Its place in the run is taken now, its function is called when awaited."""
@@ -210,7 +212,7 @@ class Session:
             if side_by_side and not call.tracked:
                 raise _cant_tell_apart(spec.name)
             found = look_up(self, spec, place, call)
-            if found.match.replays and found.match.entry.status is EntryStatus.SUCCEEDED:  # type: ignore[union-attr]
+            if replays_value(found):
                 try:
                     return replay_value(self, spec, found)
                 except NotRestorableError as error:

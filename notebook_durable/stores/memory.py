@@ -22,7 +22,7 @@ from notebook_durable.model import (
     RunInfo,
     RunStatus,
 )
-from notebook_durable.parts import code_from, parts_from
+from notebook_durable.parts import named_texts, parts_from
 
 __all__ = ["MemoryStore"]
 
@@ -237,11 +237,8 @@ class MemoryStore:
     def sweep(self) -> int:
         """Delete texts that no entry names; returns the bytes won."""
         with self._mutex:
-            named: set[str] = set()
-            for run in self._runs:
-                for entry in (*run.entries.values(), *run.detached):
-                    code = parts_from(entry.code.inputs).code
-                    named |= {code, *(part.text for part in code_from(self._texts.get(code, "")).functions.values())}
+            entries = (entry for run in self._runs for entry in (*run.entries.values(), *run.detached))
+            named = named_texts({parts_from(entry.code.inputs).code for entry in entries}, self._texts)
             gone = [name for name in self._texts if name not in named]
             return sum(len(self._texts.pop(name).encode()) for name in gone)
 

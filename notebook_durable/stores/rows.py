@@ -33,6 +33,7 @@ __all__ = [
     "entry_row",
     "identity",
     "place",
+    "text_of",
     "untrusted_from",
     "whole",
 ]
@@ -81,6 +82,11 @@ def whole(value: object) -> int:
     if not isinstance(value, int):
         raise Damaged(f"a number was expected, not {value!r:.40}")
     return value
+
+
+def text_of(value: object) -> str:
+    """Read a text of a row that isn't signed, as far as it makes sense."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def clean(text: str) -> bytes:

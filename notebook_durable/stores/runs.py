@@ -12,7 +12,7 @@ from typing import Any
 
 from notebook_durable.errors import ConfigurationError, NotebookMismatchError, StoreError
 from notebook_durable.model import Claim, ExecutionInfo, Outcome, Owner, RunId, RunInfo, RunStatus
-from notebook_durable.stores.rows import Damaged, whole
+from notebook_durable.stores.rows import Damaged, text_of, whole
 
 __all__ = ["SHARED", "Run", "alive", "end", "executions", "find", "forget", "listed", "newest", "owner_of", "take"]
 
@@ -46,17 +46,14 @@ class Run:
 def _run(row: tuple[Any, ...]) -> Run:
     (id_, workflow, key, number, status, archived, created, ended, epoch, notebook, owner, since, lease) = row
     return Run(
-        whole(id_), _run_id(_text(workflow), _text(key)), whole(number), _status(status), archived == 1, _time(created),
-        None if ended is None else _time(ended), whole(epoch), None if notebook is None else _text(notebook),
-        _owner(owner), _time(since), None if lease is None else _time(lease),
+        whole(id_), _run_id(text_of(workflow), text_of(key)), whole(number), _status(status), archived == 1,
+        _time(created), None if ended is None else _time(ended), whole(epoch),
+        None if notebook is None else text_of(notebook), _owner(owner), _time(since),
+        None if lease is None else _time(lease),
     )  # fmt: skip
 
 
 # A damaged file must not keep its runs from being listed: what isn't signed is read as far as it makes sense.
-
-
-def _text(value: object) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def _time(value: object) -> float:
@@ -67,7 +64,7 @@ def _time(value: object) -> float:
 
 def _status(value: object) -> RunStatus:
     try:
-        return RunStatus(_text(value))
+        return RunStatus(text_of(value))
     except ValueError:
         return RunStatus.INTERRUPTED
 
@@ -81,7 +78,7 @@ def _run_id(workflow: str, key: str) -> RunId:
 
 def _owner(value: object) -> Owner:
     try:
-        fields = json.loads(_text(value))
+        fields = json.loads(text_of(value))
         return Owner(int(fields["pid"]), str(fields["host"]), str(fields["boot"]), str(fields["started"]))
     except (ValueError, TypeError, KeyError, OverflowError):
         return _NOBODY
@@ -201,7 +198,7 @@ def _close_open(connection: sqlite3.Connection, run_id: int, now: float) -> Outc
     if row is None:
         return None
     try:
-        return Outcome(_text(row[0]))
+        return Outcome(text_of(row[0]))
     except ValueError as error:
         raise Damaged(f"an execution with an impossible outcome, {row[0]!r:.40}") from error
 
@@ -243,7 +240,7 @@ def executions(connection: sqlite3.Connection, run_id: int) -> list[ExecutionInf
     return [
         ExecutionInfo(
             whole(number), _time(started), None if ended is None else _time(ended), _outcome(outcome),
-            None if seqs is None else ranges_from(_text(seqs)),
+            None if seqs is None else ranges_from(text_of(seqs)),
         )
         for number, started, ended, outcome, seqs in found.fetchall()
     ]  # fmt: skip
@@ -251,7 +248,7 @@ def executions(connection: sqlite3.Connection, run_id: int) -> list[ExecutionInf
 
 def _outcome(value: object) -> Outcome:
     try:
-        return Outcome(_text(value))
+        return Outcome(text_of(value))
     except ValueError:
         return Outcome.KILLED
 
@@ -330,7 +327,7 @@ def _counts(connection: sqlite3.Connection, run_id: int, steps: int, finished: i
     row = connection.execute(
         "SELECT execution, seqs FROM used WHERE run_id = ? ORDER BY execution DESC LIMIT 1", (run_id,)
     ).fetchone()
-    used = None if row is None else ranges_from(_text(row[1]))
+    used = None if row is None else ranges_from(text_of(row[1]))
     if used is None or len(used) == steps:
         return steps, finished
     called = set(used)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
-from notebook_durable.parts import parts_from, text_id
+from notebook_durable.parts import named_texts, parts_from, text_id
+from notebook_durable.stores.rows import text_of
 
 __all__ = ["keep", "read", "sweep"]
 
@@ -38,24 +39,12 @@ def _hasher() -> object:
 
 def sweep(connection: sqlite3.Connection) -> int:
     """Delete texts that no entry names; return how many."""
-    named: set[str] = set()
-    for table in ("entries", "detached"):
-        for (inputs,) in connection.execute(f"SELECT inputs FROM {table} WHERE inputs != ''"):  # noqa: S608
-            code = parts_from(_decoded(inputs)).code
-            if code and code not in named:
-                named.add(code)
-    for code, text in read(connection, named).items():
-        named |= {code, *_named_in(text)}
-    unnamed = [name for (raw,) in connection.execute("SELECT id FROM texts") if (name := _decoded(raw)) not in named]
+    codes = {
+        parts_from(text_of(inputs)).code
+        for table in ("entries", "detached")
+        for (inputs,) in connection.execute(f"SELECT inputs FROM {table} WHERE inputs != ''")  # noqa: S608
+    }
+    named = named_texts(codes, read(connection, codes))
+    unnamed = [name for (raw,) in connection.execute("SELECT id FROM texts") if (name := text_of(raw)) not in named]
     connection.executemany("DELETE FROM texts WHERE id = ?", [(name,) for name in unnamed])
     return len(unnamed)
-
-
-def _named_in(text: str) -> Collection[str]:
-    from notebook_durable.parts import code_from
-
-    return {part.text for part in code_from(text).functions.values() if part.text}
-
-
-def _decoded(value: object) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from lab import Outside
 
-from notebook_durable import file, journal
+from notebook_durable import RunOptions, file, journal
 from notebook_durable.errors import ConfigurationError, JournalMismatchError, TerminalError
 from notebook_durable.events import StepReplayed, StepStarted
 from notebook_durable.model import EntryStatus
@@ -671,3 +671,16 @@ def test_a_changed_secret_is_said_and_not_shown(lab):
     text = repr(journal(store=lab.store).why("wf"))
     assert "a secret in it changed" in text
     assert "swordfish" not in text
+
+
+def test_ignore_means_both_inputs_of_one_name(lab):
+    """A keyword argument and a global that a helper reads: one name leaves out both."""
+    space = {}
+    exec(compile("x = 1\ndef helper(): return x\ndef f(**named): return len(named), helper()", "cell", "exec"), space)
+
+    def body(given):
+        return lambda ctx: ctx.run_typed("s", space["f"], RunOptions(ignore=["x"]), x=given)
+
+    assert lab.play(body(1)) == (1, 1)
+    assert again(lab, body(2)) == (1, 1)
+    assert ran(lab) == {}

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from notebook_durable.engine.fingerprint.code import Reach
     from notebook_durable.engine.fingerprint.describe import Fingerprinter
 
-__all__ = ["VERSION", "CallDescription", "Named"]
+__all__ = ["VERSION", "CallDescription", "Named", "is_named"]
 
 #: Of the definition of a fingerprint. Entries with another one (format 1 had none) are found by name and order.
 VERSION = 2
@@ -140,8 +140,7 @@ class CallDescription:
         ]
 
     def unknown(self, names: Sequence[str]) -> Sequence[str]:
-        there = {name for full in self.names for name in (full, full.partition(".")[0])}
-        return [name for name in names if name not in there]
+        return [name for name in names if not any(is_named(full, (name,)) for full in self.names)]
 
     def input(self, name: str) -> Any:
         return next((named.value for named in self.inputs if named.name == name), None)
@@ -238,6 +237,11 @@ class CallDescription:
 @functools.lru_cache(maxsize=4096)
 def _head(kind: str, name: str, size: int) -> bytes:
     return f"{kind} {len(name)}:{name}{size}:".encode("utf-8", "surrogatepass")
+
+
+def is_named(full: str, wanted: Sequence[str]) -> bool:
+    """Tell whether a name that a user gives means an input: `x` also "x (read)", `Model` also `Model.size`."""
+    return full in wanted or full.partition(".")[0] in wanted or full.partition(" (")[0] in wanted
 
 
 def _library(target: Any) -> str:

@@ -10,7 +10,7 @@ from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, Modul
 from typing import Any
 
 from notebook_durable.engine.files import FileDigests
-from notebook_durable.engine.fingerprint.call import VERSION, CallDescription, Named
+from notebook_durable.engine.fingerprint.call import VERSION, CallDescription, Named, is_named
 from notebook_durable.engine.fingerprint.code import Codes, Reach
 from notebook_durable.engine.fingerprint.content import Contents, Digest, Hasher, Untracked
 from notebook_durable.engine.fingerprint.memo import Memos, memo_names
@@ -88,7 +88,7 @@ class Fingerprinter:
             given = _told_apart(given)
         if ignore:
             call.names = [name for name, _, kind in given if kind != "mark"]
-            given = [one for one in given if one[2] == "mark" or not _is_named(one[0], ignore)]
+            given = [one for one in given if one[2] == "mark" or not is_named(one[0], ignore)]
         add = call.inputs.append
         for name, value, kind in given:
             if kind == "read" and type(value) is dict and _is_memo(name, call.known):
@@ -212,7 +212,3 @@ def _told_apart(given: list[tuple[str, Any, str]]) -> list[tuple[str, Any, str]]
             own += "'"
         names.append(own)
     return [(name, value, kind) for name, (_, value, kind) in zip(names, given, strict=True)]
-
-
-def _is_named(name: str, wanted: Sequence[str]) -> bool:
-    return name in wanted or name.partition(".")[0] in wanted or name.partition(" (")[0] in wanted

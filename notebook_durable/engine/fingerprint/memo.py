@@ -21,6 +21,7 @@ def memo_names(node: ast.AST) -> frozenset[str]:
     """Return the names that a function uses as a memo and in no other way."""
     stored: set[str] = set()
     looked_up: set[str] = set()
+    tested: set[str] = set()  # a key is looked for before it is stored: by `in`, by `get`, or by catching its KeyError
     other: set[str] = set()
     fine: set[int] = set()
     for child in ast.walk(node):
@@ -34,33 +35,22 @@ def memo_names(node: ast.AST) -> frozenset[str]:
                 if isinstance(side, ast.Name):
                     fine.add(id(side))
                     looked_up.add(side.id)
+                    tested.add(side.id)
         elif isinstance(child, ast.Call) and _is_get(child):
             name = child.func.value  # type: ignore[attr-defined]
             fine.add(id(name))
             looked_up.add(name.id)
+            tested.add(name.id)
+        elif isinstance(child, ast.Try) and any(_catches_key_error(handler) for handler in child.handlers):
+            inside = (one for statement in child.body for one in ast.walk(statement) if isinstance(one, ast.Subscript))
+            tested |= {one.value.id for one in inside if isinstance(one.value, ast.Name)}
         elif isinstance(child, ast.AugAssign) and isinstance(child.target, ast.Subscript):
             # Counting, not remembering.
             other |= {name.id for name in (child.target.value,) if isinstance(name, ast.Name)}
     for child in ast.walk(node):
         if isinstance(child, ast.Name) and id(child) not in fine:
             other.add(child.id)
-    return frozenset((stored & looked_up & _tested(node)) - other)
-
-
-def _tested(node: ast.AST) -> set[str]:
-    """Names in which a key is looked for before it is stored: by `in`, by `get`, or by catching its KeyError."""
-    found: set[str] = set()
-    for child in ast.walk(node):
-        if isinstance(child, ast.Compare) and all(isinstance(op, (ast.In, ast.NotIn)) for op in child.ops):
-            found |= {side.id for side in child.comparators if isinstance(side, ast.Name)}
-        elif isinstance(child, ast.Call) and _is_get(child):
-            found.add(child.func.value.id)  # type: ignore[attr-defined]
-        elif isinstance(child, ast.Try) and any(_catches_key_error(handler) for handler in child.handlers):
-            inside = (one for statement in child.body for one in ast.walk(statement))
-            found |= {
-                one.value.id for one in inside if isinstance(one, ast.Subscript) and isinstance(one.value, ast.Name)
-            }
-    return found
+    return frozenset((stored & looked_up & tested) - other)
 
 
 def _catches_key_error(handler: ast.ExceptHandler) -> bool:
