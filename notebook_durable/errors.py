@@ -16,6 +16,7 @@
     |   |   +-- OutcomeUnknownError   an ``at_most_once`` step was open when its kernel died
     |   |   +-- UndefinedClassError   a value needs a class that is not defined yet
     |   |   `-- UnknownSerializerError  a value needs a serializer that was not passed
+    |   +-- StepTimeoutError          an attempt took longer than its ``timeout=`` (a TimeoutError too)
     |   +-- NotStorableError          a result that no serializer can bring back
     |   `-- StoreError                the journal's file or folder
     |       +-- RunBusyError          another kernel holds the run
@@ -56,6 +57,7 @@ __all__ = [
     "RunBusyError",
     "RunOpenError",
     "RunTakenOverError",
+    "StepTimeoutError",
     "StoreError",
     "TerminalError",
     "UnawaitedStepError",
@@ -283,6 +285,20 @@ class UndefinedNameError(DurableError, NameError):
         )
         self.undefined = undefined
         self.step = step
+
+
+class StepTimeoutError(DurableError, TimeoutError):
+    """An attempt took longer than the ``timeout=`` of its step. It is retried under the step's policy.
+
+    Attributes:
+        step: the step's name.
+        timeout: seconds.
+    """
+
+    def __init__(self, step: str, timeout: float) -> None:
+        super().__init__(f"step '{step}' took longer than its timeout of {timeout:g} s")
+        self.step = step
+        self.timeout = timeout
 
 
 class UnknownSerializerError(ReplayError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from notebook_durable.model import Attempt, Entry, Outcome, RunId
+from notebook_durable.question import Question
 
 __all__ = [
     "AttemptFailed",
@@ -15,6 +16,7 @@ __all__ = [
     "StepEnded",
     "StepReplayed",
     "StepStarted",
+    "StepWaiting",
     "StoreFailed",
 ]
 
@@ -92,6 +94,23 @@ class AttemptFailed(Event):
     attempt: Attempt
     max_attempts: int | None
     next_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class StepWaiting(Event):
+    """A step waits for something other than the next attempt that its policy planned.
+
+    Attributes:
+        entry: as it was written.
+        kind: "paused" (by hand), "retry" (resumed: the countdown goes on), "answer" (a promise), "sleep".
+        until: when the wait ends by itself, in seconds since the epoch; None: it doesn't.
+        question: what is asked, if ``kind`` is "answer".
+    """
+
+    entry: Entry
+    kind: str
+    until: float | None = None
+    question: Question | None = None
 
 
 @dataclass(frozen=True, slots=True)

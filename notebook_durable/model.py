@@ -11,12 +11,15 @@ from notebook_durable.errors import ConfigurationError
 
 __all__ = [
     "SAME_SOURCE",
+    "Ask",
     "Attempt",
     "Claim",
     "Entry",
     "EntryStatus",
     "ExecutionInfo",
+    "Extra",
     "Failure",
+    "Message",
     "Outcome",
     "Owner",
     "Payload",
@@ -235,6 +238,54 @@ class Entry(NamedTuple):
     @property
     def key(self) -> StepKey:
         return StepKey(self.name, self.occurrence)
+
+
+@dataclass(frozen=True, slots=True)
+class Extra:
+    """What is kept beside an entry for people to look at. No replay needs it.
+
+    Attributes:
+        preview: of the value, as JSON text (see ``previews``); "" if there is none.
+        outputs: what the step printed and displayed: a JSON list of outputs as in nbformat; "" if there was nothing.
+    """
+
+    preview: str = ""
+    outputs: str = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.preview or self.outputs)
+
+
+class Ask(StrEnum):
+    """What people can ask of a run while it is executed."""
+
+    RETRY = "retry"  #: try a waiting step again now; wake a sleeping one
+    GIVE_UP = "give up"  #: end a waiting step with a TerminalError
+    PAUSE = "pause"  #: let a waiting step wait until it is resumed
+    RESUME = "resume"
+    STOP = "stop"  #: end the execution before its next step begins
+    ANSWER = "answer"  #: resolve a promise
+    REJECT = "reject"  #: end a promise with a TerminalError
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Something asked of a run from outside of its kernel.
+
+    Attributes:
+        id: its number in the store; 0 if it was not posted yet.
+        seq: the entry that it is for; -1 for the run.
+        payload: the answer to a promise.
+        text: why, for people.
+        at: seconds since the epoch.
+    """
+
+    id: int
+    seq: int
+    ask: Ask
+    payload: Payload | None = None
+    text: str = ""
+    at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

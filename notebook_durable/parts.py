@@ -38,6 +38,8 @@ class Parts(NamedTuple):
         writes: that the step declares to write to something (``writes=``).
         why: why it ran, for people.
         instead: the entry (seq) it was compared with for that; None if there was none.
+        asks: of a promise: its question, see ``question.Question.as_text``.
+        sleeps: of a sleep: its duration in seconds.
     """
 
     libraries: str = ""
@@ -49,6 +51,8 @@ class Parts(NamedTuple):
     changed: Mapping[str, tuple[str | int, ...]] = {}
     why: str = ""
     instead: int | None = None
+    asks: str = ""
+    sleeps: float | None = None
 
     def as_text(self) -> str:
         """Write it down. The libraries come first, so that a replay can compare them without reading the rest."""
@@ -65,6 +69,10 @@ class Parts(NamedTuple):
             rest["why"] = self.why
         if self.instead is not None:
             rest["instead"] = self.instead
+        if self.asks:
+            rest["asks"] = self.asks
+        if self.sleeps is not None:
+            rest["sleeps"] = self.sleeps
         return prefix(self.libraries) + _encode(rest)[1:]
 
 
@@ -91,6 +99,8 @@ def parts_from(text: str) -> Parts:
             {str(name): tuple(path) for name, path in raw.get("changed", {}).items()},
             str(raw.get("why", "")),
             instead if isinstance(instead, int) else None,
+            str(raw.get("asks", "")),
+            None if raw.get("sleeps") is None else float(raw["sleeps"]),
         )
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
         return Parts()

@@ -12,6 +12,8 @@ from notebook_durable.model import (
     Claim,
     Entry,
     ExecutionInfo,
+    Extra,
+    Message,
     Outcome,
     Owner,
     Payload,
@@ -21,7 +23,21 @@ from notebook_durable.model import (
 )
 from notebook_durable.parts import Parts
 
-__all__ = ["Clock", "Codec", "Describer", "Description", "Executor", "Guard", "Observer", "Serializer", "Store"]
+__all__ = [
+    "Clock",
+    "Codec",
+    "Describer",
+    "Description",
+    "Executor",
+    "Guard",
+    "Observer",
+    "Previewer",
+    "Recorder",
+    "Recording",
+    "Serializer",
+    "Store",
+    "Waiter",
+]
 
 
 @runtime_checkable
@@ -119,8 +135,10 @@ class Store(Protocol):
         It survives the death of the process when this returns, and a power cut only with ``wait``.
         """
 
-    def record(self, claim: Claim, entry: Entry, attempt: Attempt | None = None) -> None:
-        """Write an entry's new state, and with it a failed attempt. On disk when this returns.
+    def record(self, claim: Claim, entry: Entry, attempt: Attempt | None = None, extra: Extra | None = None) -> None:
+        """Write an entry's new state, and with it a failed attempt and what is kept for people. On disk on return.
+
+        The extra of an earlier state doesn't outlive it: without a new one there is none.
 
         Raises:
             RunTakenOverError: after the entry was kept as a detached one.
@@ -164,6 +182,24 @@ class Store(Protocol):
 
     def texts(self, ids: Collection[str]) -> Mapping[str, str]:
         """Return the texts of these ids, as far as they are there and are what their id says."""
+
+    def extras(self, run_id: int, seqs: Collection[int] | None = None) -> Mapping[int, Extra]:
+        """Return what is kept for people with these entries, or with all of a run. Needs no claim.
+
+        Those that fail their check are left out. Of a journal written with another key only previews are returned.
+        """
+
+    def shown(self, run_id: int) -> Collection[int]:
+        """Return the entries that have outputs, without reading these."""
+
+    def post(self, run_id: int, message: Message) -> None:
+        """Leave a message for whoever executes a run, or will. Needs no claim and takes no lock. On disk on return."""
+
+    def inbox(self, run_id: int) -> Sequence[Message]:
+        """Return the messages of a run, oldest first, without those that fail their check."""
+
+    def discard(self, run_id: int, ids: Collection[int]) -> None:
+        """Delete messages."""
 
     def amend(self, run_id: int, entries: Sequence[Entry]) -> None:
         """Replace entries from outside an execution, under the run's lock. On disk when this returns.
@@ -290,11 +326,63 @@ class Clock(Protocol):
     def monotonic(self) -> float:
         """Seconds that never go back."""
 
-    def sleep(self, duration: float) -> None:
-        """Wait ``duration`` seconds; SIGINT ends it with KeyboardInterrupt."""
+    def wait(self, waiter: Waiter, duration: float | None, poll: Callable[[], Any]) -> None:
+        """Wait until ``waiter`` is set, or ``duration`` seconds (None: without end).
+
+        Meanwhile ``poll`` is called about twice a second. SIGINT ends it with KeyboardInterrupt.
+        """
+
+    async def wait_async(self, waiter: Waiter, duration: float | None, poll: Callable[[], Any]) -> None:
+        """As :meth:`wait`, on the running loop."""
 
     async def asleep(self, duration: float) -> None:
         """Wait ``duration`` seconds on the running loop."""
+
+
+class Waiter(Protocol):
+    """Something to wait for; may be set from any thread."""
+
+    def is_set(self) -> bool: ...
+
+    def wait(self, duration: float) -> None:
+        """Wait until it is set, at most ``duration`` seconds."""
+
+    async def wait_async(self, duration: float) -> None:
+        """As :meth:`wait`, on the running loop."""
+
+
+class Recording(Protocol):
+    """Takes down what is printed and displayed while it is entered, and shows it as always.
+
+    Entered once or more for one attempt, never twice at a time; several may be entered at once, by tasks side by side:
+    each gets what its own task (and tasks started from it) says.
+    """
+
+    def __enter__(self) -> Any: ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+    def finish(self, value: Any) -> None:
+        """The attempt gave this value: show now what it left to be shown later, such as open figures."""
+
+    def outputs(self, hide: Callable[[str], str]) -> str:
+        """Return what was taken down, as JSON text (see ``model.Extra``), every text passed through ``hide``."""
+
+
+class Recorder(Protocol):
+    """Takes down what steps print and display, and shows it again. An error in it never reaches a step."""
+
+    def recording(self) -> Recording:
+        """Return a new recording, not entered yet."""
+
+    def show(self, entry: Entry, outputs: str) -> None:
+        """Show what was taken down when ``entry`` was recorded."""
+
+
+class Previewer(Protocol):
+    """Makes the preview of a value: JSON text as ``previews`` describes it. Quick, small, and never raises."""
+
+    def __call__(self, value: Any, /, *, hide: Callable[[str], str], secret: Collection[str]) -> str: ...
 
 
 class Guard(Protocol):
@@ -312,6 +400,18 @@ class Guard(Protocol):
 
     def cancelling(self, cancel: Callable[[], Any]) -> AbstractContextManager[None]:
         """While the block waits for an event loop: let Stop call ``cancel`` instead of raising inside the loop."""
+
+    def stop(self) -> None:
+        """Do here and now what Stop does. Called on the thread of the cell."""
+
+    def deadline(self, duration: float, error: Callable[[], BaseException]) -> AbstractContextManager[None]:
+        """Raise ``error()`` in the block, on this thread, if it takes longer than ``duration`` seconds.
+
+        By SIGALRM: Python code is interrupted, C code when it returns. What was set up for SIGALRM is put back.
+
+        Raises:
+            ConfigurationError: outside of the main thread, and where there is no SIGALRM.
+        """
 
     def watch(self, on_stop: Callable[[], Any] | None) -> AbstractContextManager[None]:
         """Call ``on_stop`` from another thread as soon as Stop arrives inside the block."""

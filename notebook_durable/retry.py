@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
 from typing import Any
 
-from notebook_durable.errors import ConfigurationError, DurableError, RetryableError, TerminalError
+from notebook_durable.errors import ConfigurationError, DurableError, RetryableError, StepTimeoutError, TerminalError
 
 __all__ = ["DEFAULT_FATAL", "Decision", "RetryPolicy", "seconds"]
 
@@ -127,6 +127,8 @@ class RetryPolicy:
                 return True
             if cls in self.retry_on:
                 return False
+        if isinstance(error, StepTimeoutError):
+            return False
         return isinstance(error, (*DEFAULT_FATAL, DurableError))  # ours say what to change in the code
 
     def interval(self, attempt: int) -> float:

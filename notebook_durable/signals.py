@@ -30,6 +30,8 @@ from contextlib import AbstractContextManager
 from types import FrameType, TracebackType
 from typing import Any
 
+from notebook_durable.alarm import Alarm
+
 __all__ = ["SigintGuard"]
 
 _log = logging.getLogger("notebook_durable")
@@ -121,6 +123,14 @@ class SigintGuard:
         guard is not installed, nothing is watched.
         """
         return _Watch(self, on_stop)
+
+    def stop(self) -> None:
+        """Do here and now what Stop does. Called on the thread of the cell."""
+        self._handle(signal.SIGINT, _caller())
+
+    def deadline(self, duration: float, error: Callable[[], BaseException]) -> AbstractContextManager[None]:
+        """Raise ``error()`` in the block if it takes longer than ``duration`` seconds. See :class:`alarm.Alarm`."""
+        return Alarm(duration, error, _HELD_BACK)
 
     def cancelling(self, cancel: Callable[[], Any]) -> AbstractContextManager[None]:
         """While the block runs a nested event loop: Stop calls ``cancel`` instead of raising inside that loop.

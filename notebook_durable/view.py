@@ -1,12 +1,14 @@
 """Looking at the journal from outside, and answering it. Nothing here runs a step.
 
-Only ``load`` and ``diff`` unpickle values, of entries that are authentic.
+Only ``load`` and ``diff`` unpickle values, of entries that are authentic. Where JupyterLab shows it, it is the explorer.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import re
+import sys
 import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -39,7 +41,11 @@ def journal(store: str | os.PathLike[str] | Store | None = None) -> JournalView:
     Raises:
         ConfigurationError: if there is no journal there.
     """
-    return JournalView(Settings.resolve(store=store))
+    expression = None
+    if store is not None:
+        # `%durable` looks elsewhere: what the explorer lets people copy has to say where.
+        expression = f"journal({os.fspath(store)!r})" if isinstance(store, (str, os.PathLike)) else "journal(store)"
+    return JournalView(Settings.resolve(store=store), expression)
 
 
 class JournalView(HistoryMethods):
@@ -47,12 +53,13 @@ class JournalView(HistoryMethods):
 
     Args:
         settings: where it is.
+        expression: what to type in Python to get it; None if ``%durable`` looks into the same.
 
     Raises:
         ConfigurationError: if there is no journal there: looking creates none.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, expression: str | None = None) -> None:
         folder = settings.folder
         if folder is not None and not folder.is_dir():
             raise ConfigurationError(
@@ -60,6 +67,8 @@ class JournalView(HistoryMethods):
                 "journal(PATH) in Python, --store PATH in the shell."
             )
         super().__init__(open_store(settings))
+        self._settings = settings
+        self._expression = expression
         self._owns_store = folder is not None
         if self._owns_store:
             # Nobody closes what `journal()` at the end of a cell has made.
@@ -96,6 +105,24 @@ class JournalView(HistoryMethods):
 
     def _repr_html_(self) -> str:
         return runs_html(self.runs(), self._store.location)
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        """Beside the table, in a notebook that can show it: the explorer."""
+        shell = _notebook_shell()
+        if shell is None:
+            return {}
+        try:
+            from notebook_durable.widgets.explorer import Explorer, explorer_widget
+
+            magics = "durable" in shell.magics_manager.magics["line"]
+            expression = self._expression or (None if magics else "journal()")
+            widget = explorer_widget(Explorer(self._settings, shell, expression))
+        except Exception:  # noqa: BLE001  without widgets, or with old ones, the table is there all the same
+            logging.getLogger("notebook_durable").debug("the explorer could not be made", exc_info=True)
+            return {}
+        shown: dict[str, Any] = widget._repr_mimebundle_()  # noqa: SLF001  IPython's protocol
+        bundle = shown[0] if isinstance(shown, tuple) else shown
+        return {**bundle, "text/plain": repr(self), "text/html": self._repr_html_()}
 
     # -- answering
 
@@ -171,6 +198,16 @@ class StepsView:
 
     def _repr_html_(self) -> str:
         return steps_html(self.run, self.entries)
+
+
+def _notebook_shell() -> Any:
+    """IPython in a kernel, asked by a front end that gives its cells ids: one with a screen. Else None."""
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    if shell is None or not hasattr(shell, "kernel") or not hasattr(shell, "get_parent"):
+        return None
+    parent = shell.get_parent()
+    return shell if isinstance(parent, dict) and (parent.get("metadata") or {}).get("cellId") else None
 
 
 def _open_step(entries: Sequence[Entry], step: str, run: RunInfo) -> Entry:

@@ -17,7 +17,8 @@ from notebook_durable.engine.session import Ports, Session
 from notebook_durable.errors import ConfigurationError
 from notebook_durable.executors.inline import InlineExecutor
 from notebook_durable.model import Owner, RunId
-from notebook_durable.protocols import Guard, Observer, Store
+from notebook_durable.previews import preview
+from notebook_durable.protocols import Guard, Observer, Recorder, Store
 from notebook_durable.retry import RetryPolicy
 from notebook_durable.serializers.codec import DefaultCodec
 from notebook_durable.signals import SigintGuard
@@ -149,6 +150,7 @@ def open_session(
     guard: Guard | None = None,
     notice: Callable[[str], None] | None = None,
     policy: RetryPolicy | None = None,
+    recorder: Recorder | None = None,
 ) -> Session:
     """Open an execution of a run.
 
@@ -163,6 +165,7 @@ def open_session(
         guard: holds Stop back during writes; None: one that is not installed.
         notice: is told, once, what the user should know about the store.
         policy: retry policy of steps that don't say otherwise.
+        recorder: takes down what steps print and display; None: nobody does.
 
     Raises:
         StoreError, ConfigurationError, RunOpenError: nothing has run then.
@@ -178,6 +181,8 @@ def open_session(
         guard=SigintGuard() if guard is None else guard,
         observers=(LogObserver(),) if observers is None else tuple(observers),
         owns_store=owns,
+        recorder=recorder,
+        previewer=preview,
     )
     policy = policy or RetryPolicy()
     if policy.max_attempts is None:

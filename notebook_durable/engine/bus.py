@@ -23,10 +23,11 @@ _log = logging.getLogger("notebook_durable")
 class Bus:
     """Fans events out, in order, on the calling thread."""
 
-    __slots__ = ("_observers",)
+    __slots__ = ("_failed", "_observers")
 
     def __init__(self, observers: Sequence[Observer]) -> None:
         self._observers = tuple(observers)
+        self._failed: set[int] = set()
 
     def __bool__(self) -> bool:
         """False if nobody listens: then events need not be made."""
@@ -37,7 +38,10 @@ class Bus:
             try:
                 observer.notify(event)
             except Exception:  # noqa: BLE001  whatever an observer does, the step goes on
-                _log.exception("an observer of %s failed", event.run)
+                # Said once for each: 10,000 steps must not flood the cell.
+                level = logging.DEBUG if id(observer) in self._failed else logging.ERROR
+                self._failed.add(id(observer))
+                _log.log(level, "an observer of %s failed", event.run, exc_info=True)
 
 
 class LogObserver:

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from notebook_durable.engine.drive import current_step, home_task
-from notebook_durable.engine.options import RunOptions, StepSpec, policy_for, read_options
+from notebook_durable.engine.options import (
+    DEFAULT_OPTIONS,
+    RunOptions,
+    StepSpec,
+    Waits,
+    policy_for,
+    read_options,
+    seconds,
+)
+from notebook_durable.engine.waiting import promise, sleep
 from notebook_durable.errors import ConfigurationError, ContextClosedError, NestedContextError, UsageError
 from notebook_durable.model import RunId, check_name
+from notebook_durable.question import question as make_question
 
 if TYPE_CHECKING:
     from notebook_durable.engine.journal import Place
@@ -60,6 +71,19 @@ class _BaseContext:
             self._session.codec.resolve(options.chosen_serializer)
         return StepSpec(name, fn, args, kwargs, policy_for(options, self._session.policy), options)
 
+    def _promise(self, name: str, choices: Any, form: Any, text: str | None) -> StepSpec:
+        check_name(name, "a promise's name")
+        asked = make_question(name if text is None else text, choices, form)
+        return StepSpec(name, promise, (asked.as_text(),), {}, self._session.policy, DEFAULT_OPTIONS, Waits(asked))
+
+    def _sleep(self, duration: Any, name: str) -> StepSpec:
+        check_name(name, "a step's name")
+        length = seconds(duration)
+        if not 0 <= length < float("inf"):
+            raise ConfigurationError(f"ctx.sleep takes seconds or a timedelta, 0 or more, not {duration!r:.80}")
+        waits = Waits(duration=length)
+        return StepSpec(name, sleep, (length,), {}, self._session.policy, DEFAULT_OPTIONS, waits)
+
     def on_rollback(self, fn: Callable[..., Any], /, *args: Any, name: str | None = None, **options: Any) -> None:
         """Register what undoes the step before: it runs if a TerminalError leaves the cell.
 
@@ -106,7 +130,7 @@ class Context(_BaseContext):
             *args: its arguments. Its keyword arguments go through a lambda, functools.partial or ``run_typed``.
             **options: see :class:`RunOptions`: ``serializer``, ``max_attempts``, ``max_retry_duration``,
                 ``initial_retry_interval``, ``max_retry_interval``, ``retry_interval_factor``, ``fatal``,
-                ``retry_on``, ``at_most_once``, ``cleanup``, ``on_stop``.
+                ``retry_on``, ``timeout``, ``at_most_once``, ``cleanup``, ``on_stop``, ``output``, ``secret`` ...
 
         Returns:
             What ``fn`` returned, now or when it was recorded.
@@ -134,6 +158,49 @@ class Context(_BaseContext):
         result: T = self._session.run_step(self._spec(name, fn, args, kwargs, read), cleanup=read.cleanup)
         return result
 
+    def promise(
+        self,
+        name: str,
+        /,
+        *,
+        choices: Sequence[Any] | None = None,
+        form: Mapping[str, Any] | None = None,
+        question: str | None = None,
+    ) -> Any:
+        """Wait, durably, until a person answers; the answer is journaled and replays.
+
+        It is Restate's awakeable and durable promise in one. The answer comes from the panel below the cell, from
+        ``%durable resolve NAME PROMISE VALUE`` or its twin in the shell, or from ``journal().resolve(...)``, in this
+        kernel or another. The kernel may die meanwhile: the next execution goes on waiting, or finds the answer.
+
+        Args:
+            name: names the promise in the journal.
+            choices: the answers that can be given: texts, numbers, True, False, None. They become buttons.
+            form: fields to fill in: name and first value, whose type the answer must have; a list is a choice among
+                its items: ``form={"amount": 10.0, "to": ["me", "you"]}``. The answer is a dict of the fields.
+            question: what is shown; by default the name.
+
+        Returns:
+            The answer: one of ``choices``; a dict of the form's fields; without both any text or JSON value.
+
+        Raises:
+            TerminalError: if the promise was rejected, or given up.
+            ConfigurationError: for choices or a form that can't be offered.
+        """
+        self._check("promise")
+        return self._session.run_step(self._promise(name, choices, form, question), cleanup=False)
+
+    def sleep(self, duration: timedelta | float, /, *, name: str = "sleep") -> None:
+        """Wait, durably: after a restart only for the remainder. As Restate's ``ctx.sleep``.
+
+        Args:
+            duration: seconds or a timedelta, from the time at which the step was first begun; the clock of the machine
+                counts, also while no kernel runs.
+            name: names the step in the journal.
+        """
+        self._check("sleep")
+        self._session.run_step(self._sleep(duration, name), cleanup=False)
+
 
 class AsyncContext(_BaseContext):
     """The context of a cell with a top-level ``await``, and of ``async with durable(...)``, as in Restate."""
@@ -157,6 +224,24 @@ class AsyncContext(_BaseContext):
         self._check("run_typed")
         read = _options(options)
         return self._session.new_call(self._spec(name, fn, args, kwargs, read), cleanup=read.cleanup)
+
+    def promise(
+        self,
+        name: str,
+        /,
+        *,
+        choices: Sequence[Any] | None = None,
+        form: Mapping[str, Any] | None = None,
+        question: str | None = None,
+    ) -> StepCall:
+        """Make a promise: ``answer = await ctx.promise(name, choices=["yes", "no"])``. See ``Context.promise``."""
+        self._check("promise")
+        return self._session.new_call(self._promise(name, choices, form, question), cleanup=False)
+
+    def sleep(self, duration: timedelta | float, /, *, name: str = "sleep") -> StepCall:
+        """Make a durable sleep: ``await ctx.sleep(3600)``. See ``Context.sleep``."""
+        self._check("sleep")
+        return self._session.new_call(self._sleep(duration, name), cleanup=False)
 
 
 class StepCall(Coroutine[Any, Any, Any]):

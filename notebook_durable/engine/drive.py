@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from contextlib import ExitStack
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from notebook_durable.engine.effects import Abandoned, Begin, Call, Effect, Record
+from notebook_durable.engine.effects import Abandoned, Begin, Call, Effect, Record, Sleep, Wait
 from notebook_durable.engine.flow import Flow
+from notebook_durable.errors import StepTimeoutError
 
 if TYPE_CHECKING:
+    from notebook_durable.engine.controls import Request
     from notebook_durable.engine.session import Session
 
 __all__ = ["current_step", "drive", "drive_async"]
@@ -39,8 +42,8 @@ def drive(session: Session, flow: Flow, name: str) -> Any:
                     outcome = None
                     hold.end()
                 else:
-                    session.clock.sleep(effect.delay)
-                    outcome = None
+                    assert isinstance(effect, Wait)  # noqa: S101  Sleep is for async contexts
+                    outcome = _wait(session, effect)
             except GeneratorExit:
                 advance, outcome = flow.throw, Abandoned()
             except BaseException as error:  # noqa: BLE001  the flow decides what it means
@@ -74,9 +77,11 @@ async def drive_async(session: Session, flow: Flow, name: str) -> Any:
                     _write(session, effect)
                     outcome = None
                     hold.end()
-                else:
+                elif isinstance(effect, Sleep):
                     await session.clock.asleep(effect.delay)
                     outcome = None
+                else:
+                    outcome = await _wait_async(session, effect)
             except GeneratorExit:
                 advance, outcome = flow.throw, Abandoned()
             except BaseException as error:  # noqa: BLE001  the flow decides what it means
@@ -117,7 +122,19 @@ def _write(session: Session, effect: Effect) -> None:
         if isinstance(effect, Begin):
             session.begin(effect)
         elif isinstance(effect, Record):
-            session.record(effect.entry, effect.attempt)
+            session.record(effect.entry, effect.attempt, effect.extra)
+
+
+def _wait(session: Session, effect: Wait) -> Request | None:
+    with session.controls.waiting(effect.seq) as waiter:
+        session.clock.wait(waiter, effect.delay, session.look_into_mailbox)
+        return waiter.take()
+
+
+async def _wait_async(session: Session, effect: Wait) -> Request | None:
+    with session.controls.waiting(effect.seq) as waiter:
+        await session.clock.wait_async(waiter, effect.delay, session.look_into_mailbox)
+        return waiter.take()
 
 
 def _call(session: Session, effect: Call, name: str) -> Any:
@@ -125,9 +142,15 @@ def _call(session: Session, effect: Call, name: str) -> Any:
     try:
         # Inside of the try: Stop may come between any two instructions, and must not leave the mark behind.
         current_step.set((session, name))
-        if effect.on_stop is None:
-            return session.executor.call(effect.fn, effect.args, effect.kwargs)
-        with session.guard.watch(effect.on_stop):
+        if effect.on_stop is None and effect.timeout is None:
+            if effect.recording is None:
+                return session.executor.call(effect.fn, effect.args, effect.kwargs)
+            with effect.recording:
+                return session.executor.call(effect.fn, effect.args, effect.kwargs)
+        with ExitStack() as around:
+            _surround(session, effect, around)
+            if effect.timeout is not None and not inspect.iscoroutinefunction(effect.fn):
+                around.enter_context(session.guard.deadline(effect.timeout, lambda: _too_long(effect, name)))
             return session.executor.call(effect.fn, effect.args, effect.kwargs)
     finally:
         current_step.set(before)
@@ -138,10 +161,9 @@ def _wait_for(session: Session, awaitable: Any, effect: Call, name: str) -> Any:
     before = current_step.get()
     try:
         current_step.set((session, name))
-        if effect.on_stop is None:
-            return session.executor.wait(awaitable, session.guard)
-        with session.guard.watch(effect.on_stop):
-            return session.executor.wait(awaitable, session.guard)
+        with ExitStack() as around:
+            _surround(session, effect, around)
+            return session.executor.wait(_timed(awaitable, effect, name), session.guard)
     finally:
         current_step.set(before)
 
@@ -150,12 +172,39 @@ async def _awaited(session: Session, awaitable: Any, effect: Call, name: str) ->
     before = current_step.get()
     try:
         current_step.set((session, name))
-        if effect.on_stop is None:
+        if effect.on_stop is None and effect.timeout is None and effect.recording is None:
             return await awaitable
-        with session.guard.watch(effect.on_stop):
-            return await awaitable
+        with ExitStack() as around:
+            _surround(session, effect, around)
+            return await _timed(awaitable, effect, name)
     finally:
         current_step.set(before)
+
+
+def _surround(session: Session, effect: Call, around: ExitStack) -> None:
+    if effect.recording is not None:
+        around.enter_context(effect.recording)
+    if effect.on_stop is not None:
+        around.enter_context(session.guard.watch(effect.on_stop))
+
+
+def _timed(awaitable: Any, effect: Call, name: str) -> Any:
+    return awaitable if effect.timeout is None else _with_timeout(awaitable, effect, name)
+
+
+async def _with_timeout(awaitable: Any, effect: Call, name: str) -> Any:
+    limit = asyncio.timeout(effect.timeout)
+    try:
+        async with limit:
+            return await awaitable
+    except TimeoutError as error:
+        if not limit.expired():
+            raise  # the function's own
+        raise _too_long(effect, name) from error
+
+
+def _too_long(effect: Call, name: str) -> StepTimeoutError:
+    return StepTimeoutError(name, effect.timeout or 0.0)
 
 
 def home_task() -> asyncio.Task[Any] | None:

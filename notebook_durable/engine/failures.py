@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,6 +14,8 @@ from notebook_durable.protocols import Codec
 from notebook_durable.redact import HIDDEN, is_secret_name, redact
 
 __all__ = ["describe", "drop_own_frames", "give_up", "history", "rebuild", "store_error"]
+
+Hide = Callable[[str], str]
 
 # Characters; bytes. A step that fails in a loop must not fill the disk with what it says.
 _LONGEST_MESSAGE = 10_000
@@ -38,52 +40,52 @@ def drop_own_frames(tb: TracebackType | None) -> TracebackType | None:
     return first if first is not None else tb
 
 
-def describe(error: BaseException) -> dict[str, Any]:
+def describe(error: BaseException, hide: Hide = redact) -> dict[str, Any]:
     """Make the record of an exception, with its traceback as text, from the user's first frame on.
 
-    Passwords in it are hidden: it is stored and shown. The exception itself is not touched.
+    Passwords in it are hidden, by ``hide``: it is stored and shown. The exception itself is not touched.
     """
     try:
         report = traceback.TracebackException(type(error), error, drop_own_frames(error.__traceback__))
         text = "".join(report.format())
     except Exception:  # noqa: BLE001  a user's broken __str__ or source file must not hide the failure
         text = ""
-    record = error_record(error, _end_of(text))
-    record["message"] = _start_of(record["message"])
+    record = error_record(error, _end_of(text, hide))
+    record["message"] = _start_of(record["message"], hide)
     notes = getattr(error, "__notes__", None)
     if notes:
-        record["notes"] = [_start_of(str(note)) for note in notes]
+        record["notes"] = [_start_of(str(note), hide) for note in notes]
     if isinstance(error, TerminalError):
         record["status_code"] = error.status_code
-        record["metadata"] = _without_secrets(error.metadata)
+        record["metadata"] = _without_secrets(error.metadata, hide)
     return record
 
 
-def _start_of(text: str) -> str:
+def _start_of(text: str, hide: Hide) -> str:
     if len(text) <= _LONGEST_MESSAGE:
-        return redact(text)
-    return redact(text[: _LONGEST_MESSAGE + _MARGIN])[:_LONGEST_MESSAGE]
+        return hide(text)
+    return hide(text[: _LONGEST_MESSAGE + _MARGIN])[:_LONGEST_MESSAGE]
 
 
-def _end_of(text: str) -> str:
+def _end_of(text: str, hide: Hide) -> str:
     if len(text) <= _LONGEST_TRACEBACK:
-        return redact(text)
+        return hide(text)
     cut = text[-_LONGEST_TRACEBACK - _MARGIN :]
     # From a whole line on, else the half of a password would stand first.
-    return redact(cut[cut.find("\n", 0, _MARGIN) + 1 :])[-_LONGEST_TRACEBACK:]
+    return hide(cut[cut.find("\n", 0, _MARGIN) + 1 :])[-_LONGEST_TRACEBACK:]
 
 
-def _without_secrets(value: Any, name: str = "") -> Any:
+def _without_secrets(value: Any, hide: Hide, name: str = "") -> Any:
     """Hide the texts in an error's metadata that are secrets."""
     if type(value) is str:
-        return HIDDEN if value and is_secret_name(name) else redact(value)
+        return HIDDEN if value and is_secret_name(name) else hide(value)
     if type(value) is dict:
         return {
-            redact(key) if type(key) is str else key: _without_secrets(one, key if type(key) is str else name)
+            hide(key) if type(key) is str else key: _without_secrets(one, hide, key if type(key) is str else name)
             for key, one in value.items()
         }
     if type(value) in (list, tuple):
-        return type(value)(_without_secrets(one, name) for one in value)
+        return type(value)(_without_secrets(one, hide, name) for one in value)
     return value
 
 
@@ -152,6 +154,8 @@ def complete(error: TerminalError, entry: Entry, attempts: Sequence[Attempt]) ->
     error.history = history(attempts)
 
 
-def attempt_of(entry: Entry, error: BaseException, started_at: float, duration: float, delay: float | None) -> Attempt:
+def attempt_of(
+    entry: Entry, error: BaseException, started_at: float, duration: float, delay: float | None, hide: Hide = redact
+) -> Attempt:
     """Make the record of one failed call."""
-    return Attempt(entry.seq, entry.budget, entry.attempts, started_at, duration, describe(error), delay)
+    return Attempt(entry.seq, entry.budget, entry.attempts, started_at, duration, describe(error, hide), delay)

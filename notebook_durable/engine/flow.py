@@ -10,23 +10,25 @@ from collections.abc import Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from notebook_durable.engine import failures
-from notebook_durable.engine.effects import Begin, Call, Effect, Record, Sleep
+from notebook_durable.engine.controls import Request
+from notebook_durable.engine.effects import Begin, Call, Effect, Record, Sleep, Wait
+from notebook_durable.engine.first import first_entry
 from notebook_durable.engine.inplace import can_restore, find, restore
 from notebook_durable.engine.journal import Match, Place
 from notebook_durable.engine.lookup import Found, declared, record_of
 from notebook_durable.engine.options import StepSpec
-from notebook_durable.engine.rollback import OWN_FAILURE, UNDOES
+from notebook_durable.engine.people import ForPeople
 from notebook_durable.engine.shared import is_effect
+from notebook_durable.engine.waiting import wait_flow
 from notebook_durable.errors import (
     NotStorableError,
-    OutcomeUnknownError,
     ReplayError,
     TerminalError,
     UndefinedClassError,
     UnknownSerializerError,
 )
-from notebook_durable.events import AttemptFailed, StepDamaged, StepEnded, StepReplayed, StepStarted
-from notebook_durable.model import Entry, EntryStatus, Failure, Payload, StepCode
+from notebook_durable.events import AttemptFailed, StepDamaged, StepEnded, StepReplayed, StepStarted, StepWaiting
+from notebook_durable.model import Ask, Entry, EntryStatus, Failure, Payload, StepCode
 from notebook_durable.parts import parts_from
 from notebook_durable.redact import redact
 
@@ -68,6 +70,9 @@ def step_flow(session: Session, spec: StepSpec, place: Place, follows: int | Non
         found.match = match = Match(entry, reason="was cancelled last time, and nothing cancels it now")
     if entry is not None and match.damaged:
         session.emit(StepDamaged, entry, match.reason)
+    session.stop_if_asked()
+    if spec.waits is not None:
+        return (yield from wait_flow(session, spec, place, follows, found))
     return (yield from _Live(session, spec, place, follows, found).run())
 
 
@@ -108,6 +113,7 @@ def replay_value(session: Session, spec: StepSpec, found: Found) -> Any:
         value = restore(value, [(path, found.call.input(name)) for name, path in changed.items()])
     _note_effect(session, spec, entry, found)
     session.emit(StepReplayed, entry, found.note)
+    session.show_outputs(entry, spec)
     session.journal.put(entry)  # lets go of the bytes
     return value
 
@@ -122,6 +128,7 @@ def _replay_failure(session: Session, spec: StepSpec, entry: Entry, found: Found
     error = failures.rebuild(session.codec, entry, session.attempts(entry))
     session.shared.wrote(found.call, entry, declared(spec))
     session.emit(StepReplayed, entry)
+    session.show_outputs(entry, spec)
     raise error
 
 
@@ -133,29 +140,6 @@ def _replay_cancellation(session: Session, entry: Entry) -> Flow:
         raise
 
 
-def _first_entry(session: Session, spec: StepSpec, place: Place, follows: int | None, match: Match) -> Entry:
-    """Make the entry that the first attempt of this execution begins with."""
-    old = match.entry
-    open_attempt = old is not None and old.status is EntryStatus.RUNNING and old.ended_at is None
-    if old is not None and old.intact and open_attempt and (old.at_most_once or spec.options.at_most_once):
-        raise OutcomeUnknownError(session.run.workflow, session.run.key, spec.name, old.started_at)
-    entry = Entry(
-        seq=place.seq,
-        name=place.name,
-        occurrence=place.occurrence,
-        status=EntryStatus.RUNNING,
-        execution=session.claim.execution,
-        rollback_of=place.seq if follows == OWN_FAILURE else follows,
-        at_most_once=spec.options.at_most_once,
-        note="" if place.undoes is None else UNDOES,
-    )
-    if old is None or not old.intact:
-        return entry
-    if match.resumes:
-        return entry._replace(budget=old.budget, attempts=old.attempts, spent=old.spent, rollback_of=old.rollback_of)
-    return entry._replace(budget=old.budget + 1)
-
-
 # --- the live path ------------------------------------------------------------------------
 
 
@@ -163,18 +147,19 @@ class _Live:
     """The attempts of one step in one execution."""
 
     __slots__ = (
-        "_begin_with", "_call", "_call_at", "_call_mono", "_entry", "_reason", "_s", "_spec", "_spent", "_start",
-        "_stops",
+        "_begin_with", "_call", "_call_at", "_call_mono", "_entry", "_people", "_reason", "_s", "_spec", "_spent",
+        "_start", "_stops",
     )  # fmt: skip
 
     def __init__(self, session: Session, spec: StepSpec, place: Place, follows: int | None, found: Found) -> None:
         self._s = session
         self._spec = spec
-        entry = _first_entry(session, spec, place, follows, found.match)
+        entry = first_entry(session, spec, place, follows, found.match)
         code, self._reason, texts = record_of(session, spec, place, found)
         self._entry = entry._replace(code=code)
         self._begin_with: tuple[Mapping[str, str], Sequence[Entry]] = texts, found.superseded
         self._call = found.call
+        self._people = ForPeople(session, spec, found.call)
         self._spent = entry.spent
         self._stops = session.guard.stops
         self._start = session.clock.monotonic()
@@ -191,10 +176,13 @@ class _Live:
             # A serializer of the user's own may take its time, so Stop must reach it.
             hold = options.chosen_serializer is None or isinstance(options.chosen_serializer, str)
             try:
-                value = yield Call(self._spec.fn, self._spec.args, self._spec.kwargs, options.on_stop, hold)
+                value = yield Call(
+                    self._spec.fn, self._spec.args, self._spec.kwargs, options.on_stop, hold,
+                    options.time_limit, self._people.record(),
+                )  # fmt: skip
             except Exception as error:  # noqa: BLE001  _failed raises it, or decides to retry
                 delay = yield from self._failed(error)
-                yield from self._wait(delay)
+                yield from self._wait(delay, error)
                 self._reason = self._changed_by_attempt()
             except BaseException as stop:
                 yield from self._stopped(stop, begun=True, called=True)
@@ -249,6 +237,7 @@ class _Live:
             yield from self._stopped(stop, begun=True, called=True)
             raise
         status, note, code = self._changes(value)
+        extra = self._people.extra_of(value, payload)
         self._entry = entry = self._entry._replace(
             status=status,
             ended_at=ended_at,
@@ -261,7 +250,7 @@ class _Live:
             note=note,
             code=code,
         )
-        yield Record(entry)
+        yield Record(entry, None, extra)
         writes = declared(self._spec)
         if is_effect(entry, writes):
             self._s.shared.wrote(self._call, entry, writes)
@@ -321,7 +310,7 @@ class _Live:
         where = f" at {error.path} inside the value" if error.path else ""
         why = f" ({error.reason})" if error.reason else ""
         entry = self._ended(EntryStatus.UNSTORABLE, note=redact(f"not storable: {error.type_name}{where}{why}"))
-        yield Record(entry)
+        yield Record(entry, None, self._people.extra_of(value))
         self._s.emit(StepEnded, entry)
         if self._s.strict:
             raise named
@@ -339,11 +328,12 @@ class _Live:
         if isinstance(error, (StopIteration, StopAsyncIteration)):
             error = _as_runtime_error(self._spec.name, error)
         duration = self._s.clock.monotonic() - self._call_mono
-        attempt = failures.attempt_of(self._entry, error, self._call_at, duration, decision.delay)
+        hide = self._people.hide
+        attempt = failures.attempt_of(self._entry, error, self._call_at, duration, decision.delay, hide)
         if decision.delay is None:
             yield from self._gave_up(error, attempt, fatal=decision.fatal, reason=decision.reason)
         entry = self._ended(EntryStatus.RUNNING, error=attempt.error)
-        yield Record(entry, attempt)
+        yield Record(entry, attempt, self._people.extra())
         delay = decision.delay or 0.0
         if self._s.bus:
             at = self._s.clock.time() + delay
@@ -355,7 +345,7 @@ class _Live:
         if not fatal and not isinstance(error, TerminalError):
             final = failures.give_up(self._spec.name, self._entry.attempts, reason, error)
         kind = Failure.FATAL if fatal else Failure.TERMINAL
-        entry = self._ended(EntryStatus.FAILED, error=failures.describe(final), failure=kind)
+        entry = self._ended(EntryStatus.FAILED, error=failures.describe(final, self._people.hide), failure=kind)
         yield from self._fail(entry, final, attempt)
 
     def _fail(self, entry: Entry, final: BaseException, attempt: Any) -> Flow:
@@ -363,7 +353,7 @@ class _Live:
         if stored is not None:
             entry = entry._replace(serializer=stored.serializer, payload=stored.data, value_type=stored.value_type)
         self._entry = entry
-        yield Record(entry, attempt)
+        yield Record(entry, attempt, self._people.extra())
         # Half of what it does may be done.
         self._s.shared.wrote(self._call, entry, declared(self._spec))
         if isinstance(final, TerminalError):
@@ -390,12 +380,47 @@ class _Live:
         entry = self._ended(EntryStatus.FAILED, error=failures.describe(final), failure=Failure.TERMINAL)
         yield from self._fail(entry, final, None)
 
-    def _wait(self, delay: float) -> Flow:
+    def _wait(self, delay: float, error: Exception) -> Flow:
+        """Wait for the next attempt; people may hasten it, hold it, or end the step."""
         try:
-            yield Sleep(delay)
+            yield from self._wait_or_obey(delay, error)
+        except TerminalError:
+            raise  # given up, and recorded
         except BaseException as stop:
             yield from self._stopped(stop, begun=False, called=False)
             raise
+
+    def _wait_or_obey(self, delay: float, error: Exception) -> Flow:
+        monotonic = self._s.clock.monotonic
+        left: float | None = delay
+        remaining, due, held_at = delay, monotonic() + delay, 0.0
+        while True:
+            request: Request | None = yield Wait(self._entry.seq, left)
+            ask = None if request is None else request.ask
+            if left is None and ask in (Ask.RESUME, Ask.RETRY, Ask.GIVE_UP):
+                self._start += monotonic() - held_at  # what is held by hand costs nothing of the retry budget
+            if ask is None or ask is Ask.RETRY:
+                return
+            if ask is Ask.GIVE_UP:
+                yield from self._given_up(error, request.text if request else "")
+            elif ask is Ask.PAUSE and left is not None:
+                remaining, left, held_at = max(0.0, due - monotonic()), None, monotonic()
+                self._s.emit(StepWaiting, self._entry, "paused")
+            elif ask is Ask.RESUME and left is None:
+                left, due = remaining, monotonic() + remaining
+                self._s.emit(StepWaiting, self._entry, "retry", self._s.clock.time() + remaining)
+            elif left is not None:
+                left = max(0.0, due - monotonic())
+
+    def _given_up(self, error: Exception, why: str) -> Flow:
+        reason = f"by hand{f': {why}' if why else ''}"
+        final = failures.give_up(self._spec.name, self._entry.attempts, reason, error)
+        hide = self._people.hide
+        entry = self._entry._replace(
+            status=EntryStatus.FAILED, error=failures.describe(final, hide), failure=Failure.TERMINAL,
+            ended_at=self._s.clock.time(), spent=self._elapsed(),
+        )  # fmt: skip
+        yield from self._fail(entry, final, None)
 
     def _stopped(self, stop: BaseException, *, begun: bool, called: bool) -> Flow:
         """Record Stop or a cancellation. It is no attempt: the one that it cut short is given back."""

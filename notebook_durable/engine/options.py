@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 from notebook_durable.engine.files import File
 from notebook_durable.errors import ConfigurationError
+from notebook_durable.question import Question
 from notebook_durable.retry import RetryPolicy
 
-__all__ = ["RunOptions", "StepSpec", "as_list", "read_options"]
+__all__ = ["RunOptions", "StepSpec", "Waits", "as_list", "read_options", "seconds"]
 
 Duration = timedelta | float | None
 
@@ -44,6 +45,10 @@ class RunOptions:
         reads: a ``file(...)`` or several, whose content counts.
         writes: what the step changes outside of its result (an engine, a connection, a path), or a list of such
             things: later steps that share it run again when this step really ran.
+        timeout: timedelta or seconds that one attempt may take: then it fails with StepTimeoutError and is retried. An
+            async function is cancelled; any other is interrupted by a signal as soon as Python code runs.
+        output: take down what the step prints and displays, to show it again when it replays.
+        secret: names of inputs, columns, keys or fields whose values are hidden in previews, outputs and errors.
         max_age: timedelta or seconds: a recorded result that is older is not replayed.
         type_hint: accepted for Restate's sake and not needed: values keep their types here.
     """
@@ -66,6 +71,9 @@ class RunOptions:
     version: str | int | None = None
     reads: Any = None
     writes: Any = None
+    timeout: Duration = None
+    output: bool = True
+    secret: str | Sequence[str] = ()
     max_age: Duration = None
     type_hint: Any = None
 
@@ -79,9 +87,13 @@ class RunOptions:
         self._check_tracking()
 
     def _check_tracking(self) -> None:
-        names = (self.ignore,) if isinstance(self.ignore, str) else self.ignore
-        if not isinstance(names, (tuple, list, set, frozenset)) or not all(isinstance(name, str) for name in names):
-            raise ConfigurationError(f"ignore= takes names of inputs, such as ignore=['now'], not {self.ignore!r:.80}")
+        for option in ("ignore", "secret"):
+            value = getattr(self, option)
+            names = (value,) if isinstance(value, str) else value
+            if not isinstance(names, (tuple, list, set, frozenset)) or not all(isinstance(name, str) for name in names):
+                raise ConfigurationError(f"{option}= takes names, such as {option}=['now'], not {value!r:.80}")
+        if self.timeout is not None and seconds(self.timeout) <= 0:
+            raise ConfigurationError(f"timeout= must be more than 0 seconds, but is {self.timeout!r}")
         if not isinstance(self.version, (str, int, type(None))):
             raise ConfigurationError(f"version= takes text or a number, not {type(self.version).__name__}")
         for one in as_list(self.reads):
@@ -96,6 +108,16 @@ class RunOptions:
     def oldest(self) -> float | None:
         """``max_age`` in seconds."""
         return None if self.max_age is None else seconds(self.max_age)
+
+    @property
+    def time_limit(self) -> float | None:
+        """``timeout`` in seconds."""
+        return None if self.timeout is None else seconds(self.timeout)
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """The names in ``secret``."""
+        return frozenset((self.secret,) if isinstance(self.secret, str) else self.secret)
 
     @property
     def chosen_serializer(self) -> Any:
@@ -127,8 +149,15 @@ _NAMES = frozenset(spec.name for spec in fields(RunOptions))
 DEFAULT_OPTIONS = RunOptions()
 
 
+class Waits(NamedTuple):
+    """What a step does that calls nothing: it waits for an answer, or for some seconds."""
+
+    question: Question | None = None
+    duration: float = 0.0
+
+
 class StepSpec(NamedTuple):
-    """One call of ``ctx.run``, checked."""
+    """One call of ``ctx.run``, checked; ``waits`` is set for ``ctx.promise`` and ``ctx.sleep``."""
 
     name: str
     fn: Callable[..., Any]
@@ -136,6 +165,7 @@ class StepSpec(NamedTuple):
     kwargs: Mapping[str, Any]
     policy: RetryPolicy
     options: RunOptions
+    waits: Waits | None = None
 
 
 def read_options(values: Mapping[str, Any]) -> RunOptions:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from notebook_durable.engine import failures
 from notebook_durable.engine.bus import Bus
 from notebook_durable.engine.context import AsyncContext, Context, StepCall
+from notebook_durable.engine.controls import Controls, Request
 from notebook_durable.engine.drive import drive, drive_async, home_task
 from notebook_durable.engine.effects import Begin
 from notebook_durable.engine.flow import replay_value, replays_value, step_flow
@@ -32,8 +34,18 @@ from notebook_durable.errors import (
     UsageError,
 )
 from notebook_durable.events import ExecutionEnded, ExecutionStarted, StoreFailed
-from notebook_durable.model import Attempt, Entry, EntryStatus, Outcome, Owner, RunId, RunStatus
-from notebook_durable.protocols import Clock, Codec, Describer, Executor, Guard, Observer, Store
+from notebook_durable.model import Ask, Attempt, Entry, EntryStatus, Extra, Message, Outcome, Owner, RunId, RunStatus
+from notebook_durable.protocols import (
+    Clock,
+    Codec,
+    Describer,
+    Executor,
+    Guard,
+    Observer,
+    Previewer,
+    Recorder,
+    Store,
+)
 from notebook_durable.retry import RetryPolicy
 
 if TYPE_CHECKING:
@@ -41,6 +53,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Ports", "Session"]
 
+_log = logging.getLogger("notebook_durable")
+
+# Seconds between two looks into the mailbox, where nobody waits.
+_LOOK_AGAIN = 1.0
 # What was undone must not replay.
 _START_OVER_AFTER = frozenset({RunStatus.ROLLED_BACK})
 
@@ -57,6 +73,8 @@ class Ports:
     guard: Guard
     observers: Sequence[Observer] = ()
     owns_store: bool = False  # close it with the execution
+    recorder: Recorder | None = None  # of what steps print and display
+    previewer: Previewer | None = None
 
 
 class Session:
@@ -96,6 +114,11 @@ class Session:
         self.clock = ports.clock
         self.guard = ports.guard
         self.bus = Bus(ports.observers)
+        self.recorder = ports.recorder
+        self.previewer = ports.previewer
+        self.controls = Controls()
+        self._looked_at = self.clock.monotonic()
+        self._began = self.clock.time()
         self._owns_store = ports.owns_store
         self.policy = policy
         self.asynchronous = asynchronous
@@ -107,7 +130,7 @@ class Session:
         self._turn = 0
         self._first_seen: dict[asyncio.Task[Any] | None, int] = {}
         self._name_tasks: dict[str, tuple[asyncio.Task[Any] | None, int]] = {}
-        self._unsaved: list[tuple[Entry, Attempt | None]] = []
+        self._unsaved: list[tuple[Entry, Attempt | None, Extra | None]] = []
         self.received = Received()
         self.shared = Shared()
         self.rollback = Rollback()
@@ -124,6 +147,7 @@ class Session:
             entries = self.store.entries(self.claim)
             recorded = self._recorded(entries) if strict else None
             self.journal = Journal(self.claim, entries, version=self.describer.version, recorded=recorded)
+            self._shown = self.store.shown(self.claim.id) if self.recorder is not None and entries else ()
         except BaseException:
             self.store.release(self.claim)
             raise
@@ -270,7 +294,7 @@ class Session:
         self.store.begin(self.claim, begin.entry, wait=begin.wait)
         self.journal.put(begin.entry)
 
-    def record(self, entry: Entry, attempt: Attempt | None) -> None:
+    def record(self, entry: Entry, attempt: Attempt | None, extra: Extra | None = None) -> None:
         """Write a step's new state. If the disk refuses, the cell still gets the finished value.
 
         The entry is kept and written before the next step begins.
@@ -281,11 +305,11 @@ class Session:
         self.journal.put(entry)
         try:
             self._save_unsaved()
-            self.store.record(self.claim, entry, attempt)
+            self.store.record(self.claim, entry, attempt, extra)
         except RunTakenOverError:
             raise
         except StoreError as error:
-            self._unsaved.append((entry, attempt))
+            self._unsaved.append((entry, attempt, extra))
             if self.bus:
                 self.bus.emit(StoreFailed(self.run, entry, str(error)))
 
@@ -297,6 +321,61 @@ class Session:
     def emit(self, kind: type[Event], entry: Entry, *rest: Any) -> None:
         if self.bus:
             self.bus.emit(kind(self.run, entry, *rest))  # type: ignore[call-arg]
+
+    # -- what people ask, and see
+
+    def stop_if_asked(self) -> None:
+        """End the execution here, before a step begins, if somebody asked for that.
+
+        Raises:
+            KeyboardInterrupt, CancelledError: as Stop does.
+        """
+        if self.clock.monotonic() - self._looked_at > _LOOK_AGAIN:
+            self.look_into_mailbox()
+        if self.controls.stopping:
+            self.guard.stop()
+            raise KeyboardInterrupt("stopped after a step, as asked")
+
+    def look_into_mailbox(self) -> None:
+        """Hand on what was asked from outside of this kernel."""
+        self._looked_at = self.clock.monotonic()
+        try:
+            messages = self.store.inbox(self.claim.id)
+            done = [message.id for message in messages if self._hand_on(message)]
+            if done:
+                self.store.discard(self.claim.id, done)
+        except StoreError:
+            _log.debug("the mailbox of '%s' can't be read", self.run, exc_info=True)
+
+    def _hand_on(self, message: Message) -> bool:
+        """Return True if a message is dealt with."""
+        if message.ask is Ask.STOP:
+            if message.at >= self._began:  # one for an execution that has ended is of no use
+                self.controls.stop_after_step()
+            return True
+        if not self.controls.is_waiting(message.seq):
+            entry = self._known(message.seq)
+            waits = entry is not None and entry.status in (EntryStatus.RUNNING, EntryStatus.INTERRUPTED)
+            return not (waits and message.ask in (Ask.ANSWER, Ask.REJECT))
+        value = None
+        if message.payload is not None:
+            try:
+                value = self.codec.decode(message.payload)
+            except Exception:  # noqa: BLE001  whoever sent it can send a plainer one
+                _log.warning("an answer to '%s' can't be read, and was dropped", self.run, exc_info=True)
+                return True
+        return self.controls.ask(message.seq, Request(message.ask, value, message.text))
+
+    def show_outputs(self, entry: Entry, spec: StepSpec) -> None:
+        """Show what a replayed step had printed and displayed."""
+        if self.recorder is None or entry.seq not in self._shown or not spec.options.output:
+            return
+        try:
+            extra = self.store.extras(self.claim.id, (entry.seq,)).get(entry.seq)
+            if extra is not None and extra.outputs:
+                self.recorder.show(entry, extra.outputs)
+        except Exception:  # noqa: BLE001  a courtesy: the value is what counts
+            _log.debug("the output of step '%s' can't be shown", entry.key, exc_info=True)
 
     # -- the end
 

@@ -32,6 +32,7 @@ class Command:
         options: by name, as argparse takes them.
         named: whether a workflow is named; None: it may be, and need not.
         step: whether a step may follow the name; "needed" if it must.
+        value: the last word is a value, unless an option of this name stands in its place.
     """
 
     usage: str
@@ -40,6 +41,26 @@ class Command:
     options: Mapping[str, Mapping[str, Any]]
     named: bool = True
     step: str = ""
+    value: str = ""
+
+
+def _resolve(view: Any, options: argparse.Namespace) -> Any:
+    if options.reject is not None:
+        return view.reject(options.name, options.step, " ".join(options.reject), key=options.key)
+    return view.resolve_text(options.name, options.step, options.value, key=options.key)
+
+
+def _tell(view: Any, options: argparse.Namespace) -> Any:
+    given = [
+        (ask, step) for ask in ("retry", "give up", "pause", "resume")
+        if (step := getattr(options, ask.replace(" ", "_"))) is not None
+    ]  # fmt: skip
+    if len(given) + options.stop != 1:
+        raise ConfigurationError("say one of --retry, --give-up, --pause, --resume STEP, and --stop")
+    if options.stop:
+        return view.tell(options.name, "stop", key=options.key)
+    ask, step = given[0]
+    return view.tell(options.name, ask, " ".join(step), key=options.key)
 
 
 def _diff(view: Any, options: argparse.Namespace) -> Any:
@@ -90,6 +111,26 @@ COMMANDS: Mapping[str, Command] = {
         lambda view, o: view.forget(o.name, o.step, key=o.key, run=o.run),
         {"--key": _KEY, "--run": _RUN, "--step": _STEP, **_SURE}, step="may",
     ),
+    "resolve": Command(
+        "NAME PROMISE VALUE [--reject [WHY]] [--key KEY]", "answer a promise that a run waits for", _resolve,
+        {
+            "--reject": {"nargs": "*", "metavar": "WHY", "help": "end it with a TerminalError instead of a VALUE"},
+            "--key": _KEY, "--step": _STEP,
+        },
+        step="needed", value="reject",
+    ),
+    "tell": Command(
+        "NAME --retry|--give-up|--pause|--resume STEP | --stop [--key KEY]",
+        "what the buttons below its cell do, from elsewhere", _tell,
+        {
+            "--retry": {"nargs": "+", "metavar": "STEP", "help": "begin the next attempt of a waiting step now"},
+            "--give-up": {"nargs": "+", "metavar": "STEP", "help": "end a waiting step with a TerminalError"},
+            "--pause": {"nargs": "+", "metavar": "STEP", "help": "let it wait until it is resumed"},
+            "--resume": {"nargs": "+", "metavar": "STEP", "help": "go on with its countdown"},
+            "--stop": {"action": "store_true", "help": "end the execution before its next step"},
+            "--key": _KEY,
+        },
+    ),
     "gc": Command(
         "[--keep-runs N] [--older-than 30d] [--max-size 10GB] [--dry-run] [--yes]",
         "delete archived runs and history; without options what is older than 30 days", _gc,
@@ -126,6 +167,10 @@ def carry_out(view: Any, command: Command, options: argparse.Namespace, parser: 
     if command.named:
         if not options.words:
             parser.error("name the workflow")
+        if command.value and getattr(options, command.value) is None:
+            if len(options.words) < 2:
+                parser.error(f"name the promise and the answer behind '{options.words[0]}'")
+            options.value = options.words.pop()
         options.name, options.step = name_and_step(view, options.words, command, getattr(options, "step", None))
         if command.step == "needed" and options.step is None:
             parser.error(f"name the step behind '{options.name}'")

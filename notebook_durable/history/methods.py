@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from notebook_durable.errors import ConfigurationError
+from notebook_durable.history.answers import reject, resolve, resolve_text, tell
 from notebook_durable.history.collect import collect
 from notebook_durable.history.diff import DiffView, diff, sides
 from notebook_durable.history.listing import HistoryView, history
@@ -15,7 +16,7 @@ from notebook_durable.history.log import RunLog, find_run, read_log
 from notebook_durable.history.removal import Plan, forget, rewind
 from notebook_durable.history.values import Recorded, recorded
 from notebook_durable.history.why import WhyView, why
-from notebook_durable.model import RunInfo
+from notebook_durable.model import Ask, RunInfo
 from notebook_durable.protocols import Serializer, Store
 
 __all__ = ["HistoryMethods"]
@@ -144,6 +145,53 @@ class HistoryMethods:
         if not found:
             self.find(name, key)  # raises, listing what there is
         return [read_log(self._store, run) for run in found]
+
+    # -- answering: through the run's mailbox, whoever executes it
+
+    def resolve(self, name: str, promise: str, value: Any, *, key: str | None = None) -> str:
+        """Answer a promise (``ctx.promise``) that waits, or will when its cell is run again.
+
+        Args:
+            name: the workflow.
+            promise: the promise, as ``ctx.promise`` names it ("publish?"; "publish? #2" for the second of that name).
+            value: the answer.
+            key: the run's key.
+
+        Returns:
+            What was done, for people.
+
+        Raises:
+            ConfigurationError: if no such promise is open, or it doesn't take this answer; says which it takes.
+        """
+        return resolve(self._store, self._log(name, key, None), promise, value, now=time.time())
+
+    def resolve_text(self, name: str, promise: str, text: str, *, key: str | None = None) -> str:
+        """As :meth:`resolve`, with an answer as somebody types it: one of the choices, JSON, or plain text."""
+        return resolve_text(self._store, self._log(name, key, None), promise, text, now=time.time())
+
+    def reject(self, name: str, promise: str, why: str = "", *, key: str | None = None) -> str:
+        """End a promise with a TerminalError in its cell; arguments as of :meth:`resolve`."""
+        return reject(self._store, self._log(name, key, None), promise, why, now=time.time())
+
+    def tell(self, name: str, ask: str, step: str | None = None, *, key: str | None = None) -> str:
+        """Ask something of a run that is being executed, as the buttons below its cell do.
+
+        Args:
+            name: the workflow.
+            ask: "retry", "give up", "pause" or "resume" a step that waits, or "stop" before the next step.
+            step: which step; not for "stop".
+            key: the run's key.
+
+        Returns:
+            What was done, for people. It takes effect within a second.
+
+        Raises:
+            ConfigurationError: if the run is not executed, or the step doesn't wait.
+        """
+        known = [Ask.RETRY, Ask.GIVE_UP, Ask.PAUSE, Ask.RESUME, Ask.STOP]
+        if ask not in known:
+            raise ConfigurationError(f"a run can be asked to {', '.join(known)}, not {ask!r:.80}")
+        return tell(self._store, self._log(name, key, None), Ask(ask), step, now=time.time())
 
     # -- taking away: what is returned shows what will go, and does it with `.apply()`
 

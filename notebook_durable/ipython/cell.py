@@ -16,6 +16,7 @@ from notebook_durable.ipython.tracebacks import Display, relabel, show, touches,
 from notebook_durable.signals import SigintGuard
 
 if TYPE_CHECKING:
+    from notebook_durable.ipython.recorder import OutputRecorder
     from notebook_durable.engine.session import Session
 
 __all__ = ["Cell", "Timer", "check_stacked"]
@@ -38,6 +39,7 @@ class Cell:
         self._display = Display(shell, self._show_error)
         self._session: Session | None = None
         self._output: LiveOutput | None = None
+        self._recorder: OutputRecorder | None = None
         self._timer: Timer | None = None
         self._stop: KeyboardInterrupt | None = None
         self._extra: BaseException | None = None
@@ -75,6 +77,12 @@ class Cell:
             output.remark(lint.sentences(lint.look_at_running_cell(self._shell)))
         except Exception:  # noqa: BLE001  a courtesy: the cell must run whatever goes wrong with it
             _log.debug("the cell could not be looked over", exc_info=True)
+
+    def record(self, recorder: OutputRecorder) -> OutputRecorder:
+        """Take down, until the end of the cell, what its steps print and display."""
+        recorder.install()
+        self._recorder = recorder
+        return recorder
 
     def _show_error(self, error: BaseException) -> None:
         if isinstance(error, asyncio.CancelledError) and self.guard.stopped:
@@ -135,6 +143,8 @@ class Cell:
             if self._session is not None:
                 extra = self._session.close(self._undoing or error)
                 self._extra = self._extra or self._undoing or extra
+            if self._recorder is not None:
+                self._recorder.remove()
             if self._output is not None:
                 self._output.finish()
             self._display.remove()

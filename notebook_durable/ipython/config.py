@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from traitlets import Any as AnyTrait
-from traitlets import Bool, TraitError, validate
+from traitlets import Bool, List, TraitError, validate
 from traitlets.config import Configurable
 
 from notebook_durable.errors import ConfigurationError
@@ -27,6 +27,13 @@ class Durable(Configurable):
 
     lint = Bool(
         True, help="Name calls of a cell that give another value on replay, such as time.time(), before it runs."
+    ).tag(config=True)
+
+    widgets = Bool(
+        True, help="Show durable cells and the journal as widgets. False: as HTML, for front ends without ipywidgets."
+    ).tag(config=True)
+    observers = List(
+        [], help="Get the events of durable cells: objects with notify(event), see notebook_durable.events."
     ).tag(config=True)
 
     def __init__(self, **traits: Any) -> None:
@@ -69,6 +76,13 @@ class Durable(Configurable):
         if name == "store" and hasattr(value, "claim"):
             return value  # a Store of one's own
         raise TraitError(f"Durable.{name} must be a path, not {type(value).__name__}: {value!r:.80}")
+
+    @validate("observers")
+    def _observing(self, proposal: dict[str, Any]) -> Any:
+        for one in proposal["value"]:
+            if not callable(getattr(one, "notify", None)):
+                raise TraitError(f"Durable.observers takes objects with a method notify(event), not {one!r:.80}")
+        return proposal["value"]
 
     @validate("max_attempts")
     def _a_count(self, proposal: dict[str, Any]) -> int | None:

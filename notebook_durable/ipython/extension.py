@@ -14,6 +14,10 @@ from notebook_durable.ipython.brackets import Bracket, Brackets
 from notebook_durable.ipython.cell import Cell, check_stacked
 from notebook_durable.ipython.config import Durable
 from notebook_durable.ipython.output import LiveOutput
+try:  # TEMPORARY
+    from notebook_durable.ipython.recorder import OutputRecorder
+except ImportError:
+    OutputRecorder = None
 from notebook_durable.ipython.tracebacks import Display, hide_own_frames, relabel
 from notebook_durable.wiring import Settings
 
@@ -132,7 +136,10 @@ class Extension:
 
         options = identity.parse_line(line)
         run = identity.identify(options, _cell_id(bracket))
-        output = LiveOutput(self.shell, run)
+        cell_id = _cell_id(bracket)
+        # A front end that doesn't name its cells (nbclient, papermill, a terminal) has nobody who looks at widgets.
+        output = LiveOutput(self.shell, run)  # TEMPORARY widget=cell_id is not None and self.config.widgets
+        recorder = cell.record(OutputRecorder(self.shell)) if options.output and OutputRecorder else None
         notebook = self.notebook()
         session = open_session(
             run,
@@ -141,10 +148,12 @@ class Extension:
             fresh=options.fresh,
             strict=options.strict,
             notebook=None if notebook is None else str(notebook),
-            observers=(output,),
+            observers=(output, *self.config.observers),
             guard=cell.guard,
             notice=_say,
+            recorder=recorder,
         )
+        getattr(output, 'connect', lambda c: None)(session.controls)  # TEMPORARY
         cell.watch(output)
         return session
 

@@ -20,7 +20,7 @@ __all__ = ["CellOptions", "identify", "notebook_path", "parse_line", "start_fold
 _CELL_ID = re.compile(r"[a-zA-Z0-9-_]{1,64}")
 _PLACEHOLDER = re.compile(r"\{[^{}]*\}")
 
-USAGE = "%%durable NAME [--key KEY] [--fresh] [--strict]"
+USAGE = "%%durable NAME [--key KEY] [--fresh] [--strict] [--no-output]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +32,14 @@ class CellOptions:
         key: which run of it.
         fresh: archive the run and start a new one.
         strict: hold the cell to the recorded order.
+        output: keep what steps print and display, and show it again on replay.
     """
 
     name: str = ""
     key: str = ""
     fresh: bool = False
     strict: bool = False
+    output: bool = True
 
 
 class _Parser(argparse.ArgumentParser):
@@ -56,6 +58,7 @@ def parse_line(line: str) -> CellOptions:
     parser.add_argument("--key")
     parser.add_argument("--fresh", action="store_true")
     parser.add_argument("--strict", action="store_true")
+    parser.add_argument("--no-output", action="store_true")
     found = parser.parse_intermixed_args(split(line))
     if len(found.name) > 1:
         given = " ".join(found.name)
@@ -67,7 +70,8 @@ def parse_line(line: str) -> CellOptions:
             raise ConfigurationError(f"{what} must not be empty. Type: {USAGE}")
         if (left := _PLACEHOLDER.search(text)) is not None:
             raise ConfigurationError(f"{left[0]} in {what} could not be filled in: is the variable defined?")
-    return CellOptions(found.name[0] if found.name else "", found.key or "", found.fresh, found.strict)
+    name = found.name[0] if found.name else ""
+    return CellOptions(name, found.key or "", found.fresh, found.strict, not found.no_output)
 
 
 def split(line: str) -> list[str]:

@@ -27,7 +27,7 @@ _OWN = {
 }
 _USAGE = {name: f"%durable {name} {command.usage}" for name, command in COMMANDS.items()} | _OWN
 _USAGE["load"] += " [--as VAR]"
-_CELL_OPTIONS = ("--key", "--fresh", "--strict")
+_CELL_OPTIONS = ("--key", "--fresh", "--strict", "--no-output")
 #: Completing a step's name reads the run; of one with larger values that would take too long.
 _MOST_BYTES = 50_000_000
 
@@ -81,6 +81,8 @@ class _Magics:
                     _tell(done)
             elif isinstance(found, Recorded):
                 self._load(found, options.variable)
+            elif isinstance(found, str):
+                _tell(found)
             else:
                 self._display(found)
 
@@ -245,6 +247,10 @@ def add(extension: Extension) -> None:
                                                            delete all runs of NAME, or of one step, for good
             %durable gc [--keep-runs N] [--older-than 30d] [--max-size 10GB] [--dry-run] [--yes]
                                                            delete archived runs and history
+            %durable resolve NAME PROMISE VALUE [--reject [WHY]] [--key KEY]
+                                                           answer a ctx.promise; --reject in place of VALUE ends it
+            %durable tell NAME --retry|--give-up|--pause|--resume STEP | --stop [--key KEY]
+                                                           what the buttons of a running cell do, from elsewhere
             %durable outcome NAME [--key KEY] STEP --value EXPR | --retry
                                                            settle an at_most_once step whose kernel died
             %durable share NAME                            let every notebook use the runs of NAME
@@ -260,13 +266,14 @@ def add(extension: Extension) -> None:
 
         ::
 
-            %%durable NAME [--key KEY] [--fresh] [--strict]
+            %%durable NAME [--key KEY] [--fresh] [--strict] [--no-output]
             orders = ctx.run("load orders", load, url)               # journaled
             scored = ctx.run("score", score, orders, max_attempts=5) # retried, visibly
 
         NAME       names the journal; in quotes if it has blanks. Without one, JupyterLab's id of the cell is used.
         --key KEY  tells runs of one workflow apart, such as one for each day.
         --fresh    archive the run and start a new one.
+        --no-output  do not keep what steps print and display.
         --strict   raise an error where steps leave their recorded order, and for results that can't be stored.
 
         Run the cell again, in this kernel or the next: finished steps give their recorded result back, and the work

@@ -16,6 +16,8 @@ from notebook_durable.model import (
     Entry,
     EntryStatus,
     ExecutionInfo,
+    Extra,
+    Message,
     Outcome,
     Owner,
     RunId,
@@ -47,6 +49,8 @@ class _Run:
     entries: dict[int, Entry] = field(default_factory=dict)
     attempts: dict[tuple[int, int, int], Attempt] = field(default_factory=dict)
     detached: list[Entry] = field(default_factory=list)
+    extras: dict[int, Extra] = field(default_factory=dict)
+    mailbox: list[Message] = field(default_factory=list)
 
 
 class MemoryStore:
@@ -129,8 +133,8 @@ class MemoryStore:
                 raise self._taken_over(claim, entry.name)
             found.entries[_checked(entry).seq] = _copy(entry)
 
-    def record(self, claim: Claim, entry: Entry, attempt: Attempt | None = None) -> None:
-        """Write an entry's new state, and a failed attempt with it."""
+    def record(self, claim: Claim, entry: Entry, attempt: Attempt | None = None, extra: Extra | None = None) -> None:
+        """Write an entry's new state, with a failed attempt and what is kept for people."""
         with self._mutex:
             found = self._find(claim.id)
             if found.epoch != claim.epoch:
@@ -140,6 +144,9 @@ class MemoryStore:
             if attempt is not None:
                 key = (attempt.seq, attempt.budget, attempt.number)
                 found.attempts[key] = replace(attempt, error=_plain(attempt.error))
+            found.extras.pop(entry.seq, None)
+            if extra:
+                found.extras[entry.seq] = extra
 
     def keep(self, claim: Claim, texts: Mapping[str, str]) -> None:  # noqa: ARG002  texts belong to no run
         """Keep texts that entries name by their id."""
@@ -220,6 +227,34 @@ class MemoryStore:
         with self._mutex:
             return {name: self._texts[name] for name in ids if name in self._texts}
 
+    def extras(self, run_id: int, seqs: Collection[int] | None = None) -> Mapping[int, Extra]:
+        """Return what is kept for people with these entries, or with all of a run."""
+        with self._mutex:
+            known = self._find(run_id).extras
+            return dict(known) if seqs is None else {seq: known[seq] for seq in seqs if seq in known}
+
+    def shown(self, run_id: int) -> Collection[int]:
+        """Return the entries that have outputs."""
+        with self._mutex:
+            return frozenset(seq for seq, extra in self._find(run_id).extras.items() if extra.outputs)
+
+    def post(self, run_id: int, message: Message) -> None:
+        """Leave a message for whoever executes a run, or will."""
+        with self._mutex:
+            self._ids += 1
+            self._find(run_id).mailbox.append(replace(message, id=self._ids))
+
+    def inbox(self, run_id: int) -> Sequence[Message]:
+        """Return the messages of a run, oldest first."""
+        with self._mutex:
+            return list(self._find(run_id).mailbox)
+
+    def discard(self, run_id: int, ids: Collection[int]) -> None:
+        """Delete messages."""
+        with self._mutex:
+            found = self._find(run_id)
+            found.mailbox = [message for message in found.mailbox if message.id not in ids]
+
     def forget(self, run_id: int, seqs: Collection[int] | None = None) -> int:
         """Delete entries of a run for good, with their attempts; with None the whole run."""
         with self._mutex:
@@ -229,7 +264,9 @@ class MemoryStore:
             gone = [seq for seq in found.entries if seqs is None or seq in seqs]
             for seq in gone:
                 del found.entries[seq]
+                found.extras.pop(seq, None)
             found.attempts = {key: value for key, value in found.attempts.items() if key[0] not in gone}
+            found.mailbox = [message for message in found.mailbox if message.seq not in gone]
             if seqs is None:
                 self._runs.remove(found)
             return len(gone)

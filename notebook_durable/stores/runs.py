@@ -12,6 +12,7 @@ from typing import Any
 
 from notebook_durable.errors import ConfigurationError, NotebookMismatchError, StoreError
 from notebook_durable.model import Claim, ExecutionInfo, Outcome, Owner, RunId, RunInfo, RunStatus
+from notebook_durable.stores import extras
 from notebook_durable.stores.rows import Damaged, text_of, whole
 
 __all__ = ["SHARED", "Run", "alive", "end", "executions", "find", "forget", "listed", "newest", "owner_of", "take"]
@@ -281,6 +282,7 @@ def ranges_from(text: str) -> tuple[int, ...] | None:
 
 def forget(connection: sqlite3.Connection, run_id: int, seqs: Collection[int] | None) -> int:
     """Delete entries of a run with their attempts, or all of it; return how many entries."""
+    extras.forget(connection, run_id, seqs)
     if seqs is None:
         count = connection.execute(
             "DELETE FROM entries WHERE place BETWEEN ? << 32 AND (? << 32) + 4294967295", (run_id, run_id)

@@ -22,7 +22,7 @@ from notebook_durable.stores.rows import Damaged
 
 __all__ = ["FORMAT", "Meta", "close", "connect", "open_database", "read_meta", "set_journal_mode", "upgrade"]
 
-FORMAT = 2
+FORMAT = 3
 #: "NbDu": says, at byte 68 of the file, that a SQLite database is ours.
 APPLICATION_ID = 0x4E624475
 #: Seconds to wait for another kernel's commit.
@@ -70,6 +70,19 @@ _SINCE_2 = (
     """CREATE TABLE used (
         run_id INTEGER NOT NULL, execution INTEGER NOT NULL, seqs TEXT NOT NULL, PRIMARY KEY (run_id, execution)
     ) WITHOUT ROWID""",
+)
+
+#: What format 3 added.
+_SINCE_3 = (
+    # Previews and outputs of entries: what people look at, and no replay needs.
+    "CREATE TABLE extras (place INTEGER PRIMARY KEY, preview TEXT NOT NULL, outputs TEXT NOT NULL, mark BLOB NOT NULL)",
+    # What was asked of a run from outside of its kernel.
+    """CREATE TABLE mailbox (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, run_id INTEGER NOT NULL, seq INTEGER NOT NULL, ask TEXT NOT NULL,
+        text TEXT NOT NULL, serializer TEXT NOT NULL, value_type TEXT NOT NULL, payload BLOB, at REAL NOT NULL,
+        mark BLOB NOT NULL
+    )""",
+    "CREATE INDEX mailbox_run ON mailbox (run_id)",
 )
 
 # Closing *any* descriptor of a file drops all POSIX locks that this process has on it, SQLite's too. So the header of a
@@ -128,7 +141,7 @@ def _create(file: Path, key_id: str, now: float) -> None:
         try:
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {FORMAT}")
-            connection.executescript(f"BEGIN; {_TABLES} {';'.join(_SINCE_2)}; COMMIT;")
+            connection.executescript(f"BEGIN; {_TABLES} {';'.join((*_SINCE_2, *_SINCE_3))}; COMMIT;")
             meta = {
                 "format": str(FORMAT),
                 "journal_id": uuid.uuid4().hex,
@@ -230,9 +243,10 @@ def upgrade(connection: sqlite3.Connection) -> None:
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
-        if _version(connection) < 2:  # nobody else was quicker
-            for statement in _SINCE_2:
-                connection.execute(statement)
+        for version, statements in ((2, _SINCE_2), (3, _SINCE_3)):
+            if _version(connection) < version:  # nobody else was quicker
+                for statement in statements:
+                    connection.execute(statement)
         connection.execute("UPDATE meta SET value = ? WHERE name = 'format'", (str(FORMAT),))
         connection.execute(f"PRAGMA user_version = {FORMAT}")
         connection.execute("COMMIT")

@@ -18,8 +18,20 @@ from notebook_durable.errors import (
     StoreError,
     UntrustedJournalError,
 )
-from notebook_durable.model import Attempt, Claim, Entry, ExecutionInfo, Outcome, Owner, RunId, RunInfo, RunStatus
-from notebook_durable.stores import folder, lease, rows, runs, texts
+from notebook_durable.model import (
+    Attempt,
+    Claim,
+    Entry,
+    ExecutionInfo,
+    Extra,
+    Message,
+    Outcome,
+    Owner,
+    RunId,
+    RunInfo,
+    RunStatus,
+)
+from notebook_durable.stores import extras, folder, lease, rows, runs, texts
 from notebook_durable.stores.connections import Connections
 from notebook_durable.stores.driver import DRIVER_ERRORS, translate
 from notebook_durable.stores.keys import Signer
@@ -97,6 +109,7 @@ class SqliteStore:
         self._leases: dict[tuple[int, int], lease.Lease] = {}
         #: What ``begin`` wrote since the last commit that waited, by place.
         self._unsynced: dict[object, tuple[object, ...]] = {}
+        self._extras: dict[int, set[int]] = {}
         self._closed = False
         self._open()
 
@@ -166,24 +179,47 @@ class SqliteStore:
             if not done:
                 raise self._taken_over(claim, entry.name)
 
-    def record(self, claim: Claim, entry: Entry, attempt: Attempt | None = None) -> None:
-        """Write an entry's new state, and a failed attempt with it. On disk when this returns."""
+    def record(self, claim: Claim, entry: Entry, attempt: Attempt | None = None, extra: Extra | None = None) -> None:
+        """Write an entry's new state, with a failed attempt and what is kept for people. On disk on return."""
         values = self._values(claim, entry)
         db = self._db
         with db.write_lock:
             self._check_usable()
             db.check_present()
-            if attempt is None:
+            if attempt is None and not extra and entry.seq not in self._extras_of(claim):
                 done = self._put(values, wait=True)
             else:
-                failed = rows.attempt_row(attempt, self._identity("attempts", claim.id, claim.run), self._signer)
-                with self._transaction() as connection:
-                    done = connection.execute(_PUT, values).rowcount == 1
-                    if done:
-                        connection.execute(_PUT_ATTEMPT, (claim.id, *failed))
+                done = self._put_all(claim, entry, values, attempt, extra)
             if not done:
                 self._detach(claim, (entry,))
                 raise self._taken_over(claim, entry.name)
+
+    def _put_all(
+        self, claim: Claim, entry: Entry, values: tuple[object, ...], attempt: Attempt | None, extra: Extra | None
+    ) -> bool:
+        failed = None
+        if attempt is not None:
+            failed = rows.attempt_row(attempt, self._identity("attempts", claim.id, claim.run), self._signer)
+        self._unsynced.clear()
+        with self._transaction() as connection:
+            done = connection.execute(_PUT, values).rowcount == 1
+            if done:
+                if failed is not None:
+                    connection.execute(_PUT_ATTEMPT, (claim.id, *failed))
+                known = self._extras_of(claim)
+                if extra or entry.seq in known:
+                    who = self._identity("extras", claim.id, claim.run)
+                    extras.keep(connection, claim.id, entry.seq, extra, who, self._signer)
+                    (known.add if extra else known.discard)(entry.seq)
+        return done
+
+    def _extras_of(self, claim: Claim) -> set[int]:
+        """Return the entries of a run that have an extra, which another state of them must not inherit."""
+        known = self._extras.get(claim.id)
+        if known is None:
+            with self._reading() as connection:
+                known = self._extras[claim.id] = extras.present(connection, claim.id)
+        return known
 
     def keep(self, claim: Claim, found: Mapping[str, str]) -> None:  # noqa: ARG002  texts belong to no run
         """Write texts that entries name by their id; they survive the process when this returns."""
@@ -272,6 +308,38 @@ class SqliteStore:
         """Return the texts of these ids, without those that are not what their id says."""
         with self._reading() as connection:
             return texts.read(connection, ids)
+
+    def extras(self, run_id: int, seqs: Collection[int] | None = None) -> Mapping[int, Extra]:
+        """Return what is kept for people with these entries, or with all of a run."""
+        with self._reading() as connection:
+            run = runs.find(connection, run_id, self.location).run
+            who = self._identity("extras", run_id, run)
+            return extras.read(connection, run_id, seqs, who, self._signer, self._trusted)
+
+    def shown(self, run_id: int) -> Collection[int]:
+        """Return the entries that have outputs, without reading these."""
+        with self._reading() as connection:
+            return extras.shown(connection, run_id)
+
+    def post(self, run_id: int, message: Message) -> None:
+        """Leave a message for whoever executes a run, or will; on disk when this returns."""
+        self._check_trusted()
+        with self._transaction() as connection:
+            run = runs.find(connection, run_id, self.location).run
+            extras.post(connection, run_id, message, self._identity("mailbox", run_id, run), self._signer)
+
+    def inbox(self, run_id: int) -> Sequence[Message]:
+        """Return the messages of a run, oldest first, without those that fail their check."""
+        with self._reading() as connection:
+            if connection.execute("SELECT 1 FROM mailbox WHERE run_id = ? LIMIT 1", (run_id,)).fetchone() is None:
+                return ()
+            run = runs.find(connection, run_id, self.location).run
+            return extras.inbox(connection, run_id, self._identity("mailbox", run_id, run), self._signer)
+
+    def discard(self, run_id: int, ids: Collection[int]) -> None:
+        """Delete messages."""
+        with self._transaction() as connection:
+            extras.discard(connection, run_id, ids)
 
     def amend(self, run_id: int, entries: Sequence[Entry]) -> None:
         """Replace entries from outside an execution, under the run's lock. On disk when this returns."""

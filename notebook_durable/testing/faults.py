@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from notebook_durable.errors import StoreError
-from notebook_durable.model import Attempt, Claim, Entry, EntryStatus, Outcome, RunStatus
+from notebook_durable.model import Attempt, Claim, Entry, EntryStatus, Extra, Outcome, RunStatus
 from notebook_durable.protocols import Store
 
 __all__ = ["CrashError", "CrashingStore", "FailingStore", "Reenter", "ReplayingStore"]
@@ -53,8 +53,8 @@ class CrashingStore(_Wrapper):
     def begin(self, claim: Claim, entry: Entry, *, wait: bool = False) -> None:
         self._around("begin", entry, lambda: self.inner.begin(claim, entry, wait=wait))
 
-    def record(self, claim: Claim, entry: Entry, attempt: Attempt | None = None) -> None:
-        self._around("record", entry, lambda: self.inner.record(claim, entry, attempt))
+    def record(self, claim: Claim, entry: Entry, attempt: Attempt | None = None, extra: Extra | None = None) -> None:
+        self._around("record", entry, lambda: self.inner.record(claim, entry, attempt, extra))
 
     def _around(self, point: str, entry: Entry, write: Callable[[], None]) -> None:
         dies = not self.dead and point == self._point and self._when(entry)
@@ -85,9 +85,9 @@ class FailingStore(_Wrapper):
         self._check()
         self.inner.begin(claim, entry, wait=wait)
 
-    def record(self, claim: Claim, entry: Entry, attempt: Attempt | None = None) -> None:
+    def record(self, claim: Claim, entry: Entry, attempt: Attempt | None = None, extra: Extra | None = None) -> None:
         self._check()
-        self.inner.record(claim, entry, attempt)
+        self.inner.record(claim, entry, attempt, extra)
 
     def end(
         self,
@@ -118,8 +118,8 @@ class ReplayingStore(_Wrapper):
         super().__init__(store)
         self.reentered = 0
 
-    def record(self, claim: Claim, entry: Entry, attempt: Attempt | None = None) -> None:
-        self.inner.record(claim, entry, attempt)
+    def record(self, claim: Claim, entry: Entry, attempt: Attempt | None = None, extra: Extra | None = None) -> None:
+        self.inner.record(claim, entry, attempt, extra)
         if entry.status is EntryStatus.SUCCEEDED:
             self.reentered += 1
             raise Reenter(entry.name)

@@ -164,7 +164,7 @@ def test_notebook_and_shell_have_the_same_commands(made, capsys):
 
     source = inspect.getsource(magics.add)
     for name, command in COMMANDS.items():
-        assert f"%durable {name} {command.usage.split(' [')[0]}" in source
+        assert f"%durable {name} {command.usage.split(' [')[0]}" in source.replace("\n                                                           ", " ")
         with pytest.raises(SystemExit):
             main([name, "--help"])
         assert f"notebook-durable {name}" in capsys.readouterr().out

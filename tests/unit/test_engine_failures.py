@@ -429,12 +429,12 @@ def test_stop_while_waiting_keeps_the_attempts_made(lab):
     """DBOS test_keyboardinterrupt_during_retries: the budget goes on where it was."""
     flaky = Flaky(99)
 
-    def stop_at_second_wait(duration):
+    def stop_at_second_wait(waiter, duration, poll):
         lab.clock.sleeps.append(duration)
         if len(lab.clock.sleeps) == 2:
             raise KeyboardInterrupt
 
-    lab.clock.sleep = stop_at_second_wait
+    lab.clock.wait = stop_at_second_wait
     with pytest.raises(KeyboardInterrupt):
         lab.play(lambda ctx: ctx.run("x", flaky, max_attempts=3))
     assert (flaky.calls, lab.entry("x").attempts) == (2, 2)

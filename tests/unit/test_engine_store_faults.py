@@ -99,10 +99,10 @@ def test_a_run_taken_over_refuses_this_kernels_commit(lab):
     """The newer claim wins; the refused value is kept as a detached entry."""
 
     class TakenOver(FailingStore):
-        def record(self, claim, entry, attempt=None):
+        def record(self, claim, entry, attempt=None, extra=None):
             from dataclasses import replace
 
-            self.inner.record(replace(claim, epoch=claim.epoch - 1), entry, attempt)
+            self.inner.record(replace(claim, epoch=claim.epoch - 1), entry, attempt, extra)
 
     with pytest.raises(RunTakenOverError, match="step 'a' was not journaled"):
         lab.play(lambda ctx: ctx.run("a", lab.called, "a", 1), store=TakenOver(lab.store, FULL))

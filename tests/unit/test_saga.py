@@ -148,14 +148,14 @@ def test_a_compensation_that_fails_for_good(lab):
 def test_stop_in_a_rollback_leaves_it_open(lab):
     """The next execution finishes it."""
 
-    def stop(duration):
+    def stop(waiter, duration, poll):
         raise KeyboardInterrupt
 
-    sleep, lab.clock.sleep = lab.clock.sleep, stop
+    wait, lab.clock.wait = lab.clock.wait, stop
     with pytest.raises(KeyboardInterrupt):
         lab.play(trip(lab, undo_fails=1))
     assert lab.run().status is RunStatus.INTERRUPTED
-    lab.clock.sleep = sleep
+    lab.clock.wait = wait
     lab.restart()
     with pytest.raises(TerminalError, match="card declined"):
         lab.play(trip(lab))

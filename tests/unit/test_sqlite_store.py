@@ -191,7 +191,7 @@ class TestForeign:
         """A newer journal is refused: its version, ours, and the line that upgrades."""
         make().close()
         sql(place, "PRAGMA user_version = 7")
-        self.refused(make, place, "format version 7", "up to 2", "pip install --upgrade notebook_durable")
+        self.refused(make, place, "format version 7", "up to 3", "pip install --upgrade notebook_durable")
 
     def test_a_newer_format_in_the_meta_table(self, make: Make, place: Path) -> None:
         """The version in the meta table counts too."""

@@ -39,8 +39,8 @@ class StoppingStore:
     def begin(self, claim, entry, *, wait=False):
         self._write("begin", entry, lambda: self.inner.begin(claim, entry, wait=wait))
 
-    def record(self, claim, entry, attempt=None):
-        self._write("record", entry, lambda: self.inner.record(claim, entry, attempt))
+    def record(self, claim, entry, attempt=None, extra=None):
+        self._write("record", entry, lambda: self.inner.record(claim, entry, attempt, extra))
 
 
 def only_entry(store):

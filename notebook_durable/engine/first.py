@@ -1,0 +1,43 @@
+"""The entry that the first attempt of an execution begins with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from notebook_durable.engine.journal import Match, Place
+from notebook_durable.engine.options import StepSpec
+from notebook_durable.engine.rollback import OWN_FAILURE, UNDOES
+from notebook_durable.errors import OutcomeUnknownError
+from notebook_durable.model import Entry, EntryStatus
+
+if TYPE_CHECKING:
+    from notebook_durable.engine.session import Session
+
+__all__ = ["first_entry"]
+
+
+def first_entry(session: Session, spec: StepSpec, place: Place, follows: int | None, match: Match) -> Entry:
+    """Make the entry that the first attempt of this execution begins with.
+
+    Raises:
+        OutcomeUnknownError: if an ``at_most_once`` step was open when its kernel died.
+    """
+    old = match.entry
+    open_attempt = old is not None and old.status is EntryStatus.RUNNING and old.ended_at is None
+    if old is not None and old.intact and open_attempt and (old.at_most_once or spec.options.at_most_once):
+        raise OutcomeUnknownError(session.run.workflow, session.run.key, spec.name, old.started_at)
+    entry = Entry(
+        seq=place.seq,
+        name=place.name,
+        occurrence=place.occurrence,
+        status=EntryStatus.RUNNING,
+        execution=session.claim.execution,
+        rollback_of=place.seq if follows == OWN_FAILURE else follows,
+        at_most_once=spec.options.at_most_once,
+        note="" if place.undoes is None else UNDOES,
+    )
+    if old is None or not old.intact:
+        return entry
+    if match.resumes:
+        return entry._replace(budget=old.budget, attempts=old.attempts, spent=old.spent, rollback_of=old.rollback_of)
+    return entry._replace(budget=old.budget + 1)

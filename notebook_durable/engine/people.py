@@ -1,0 +1,98 @@
+"""What is kept of a step for people to look at: outputs and a preview, without secrets."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from notebook_durable.engine.options import StepSpec
+from notebook_durable.model import Extra, Payload
+from notebook_durable.protocols import Description, Recording
+from notebook_durable import redact as _redact  # TEMPORARY until hider is there
+from notebook_durable.redact import is_secret_name
+
+if TYPE_CHECKING:
+    from notebook_durable.engine.session import Session
+
+__all__ = ["ForPeople"]
+
+_log = logging.getLogger("notebook_durable")
+
+#: Bytes: a JSON value up to this size is its own preview.
+_SMALL = 2000
+
+
+class ForPeople:
+    """Makes the :class:`~notebook_durable.model.Extra` of one step. Nothing that goes wrong in it reaches the step.
+
+    Args:
+        session: the execution.
+        spec: the step.
+        call: what it computes from: values of inputs with the name of a secret are hidden wherever they turn up.
+    """
+
+    __slots__ = ("_call", "_hide", "_recording", "_session", "_spec")
+
+    def __init__(self, session: Session, spec: StepSpec, call: Description) -> None:
+        self._session = session
+        self._spec = spec
+        self._call = call
+        self._recording: Recording | None = None
+        self._hide: Callable[[str], str] | None = None
+
+    def record(self) -> Recording | None:
+        """Return a recording for the next attempt; None if nothing is to be taken down."""
+        recorder = self._session.recorder
+        if recorder is None or not self._spec.options.output:
+            return None
+        self._recording = recorder.recording()
+        return self._recording
+
+    def hide(self, text: str) -> str:
+        """Hide the secrets in a text."""
+        if self._hide is None:
+            secret = self._spec.options.secrets
+            call = self._call
+            named = [(name, call.input(name)) for name in call.names if name in secret or is_secret_name(name)]
+            self._hide = (
+                _redact.hider(_redact.secrets_in(named, secret)) if hasattr(_redact, "hider") else _redact.redact
+            )
+        return self._hide(text)
+
+    def extra(self) -> Extra | None:
+        """Return what is kept of an attempt without a value."""
+        outputs = self._outputs()
+        return Extra(outputs=outputs) if outputs else None
+
+    def extra_of(self, value: Any, payload: Payload | None = None) -> Extra | None:
+        """Return what is kept of an attempt that gave ``value``.
+
+        Args:
+            value: the value.
+            payload: it as bytes; None if it can't be stored.
+        """
+        if self._recording is not None:
+            try:
+                self._recording.finish(value)
+            except Exception:  # noqa: BLE001  a courtesy
+                _log.debug("open figures of step '%s' were not shown", self._spec.name, exc_info=True)
+        outputs = self._outputs()
+        preview = ""
+        own = payload is not None and payload.serializer == "json" and len(payload.data) <= _SMALL
+        if self._session.previewer is not None and not own:
+            try:
+                preview = self._session.previewer(value, hide=self.hide, secret=self._spec.options.secrets)
+            except Exception:  # noqa: BLE001  a courtesy
+                _log.debug("no preview of step '%s'", self._spec.name, exc_info=True)
+        return Extra(preview, outputs) if preview or outputs else None
+
+    def _outputs(self) -> str:
+        recording, self._recording = self._recording, None
+        if recording is None:
+            return ""
+        try:
+            return recording.outputs(self.hide)
+        except Exception:  # noqa: BLE001  a courtesy
+            _log.debug("the output of step '%s' was not kept", self._spec.name, exc_info=True)
+            return ""
