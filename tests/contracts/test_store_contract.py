@@ -11,13 +11,17 @@ import pytest
 
 from notebook_durable.errors import NotebookMismatchError, RunOpenError, RunTakenOverError, StoreError
 from notebook_durable.model import (
+    Ask,
     Attempt,
     Claim,
     Entry,
     EntryStatus,
+    Extra,
     Failure,
+    Message,
     Outcome,
     Owner,
+    Payload,
     RunId,
     RunStatus,
     StepCode,
@@ -389,3 +393,76 @@ class TestEnd:
         for use in (lambda: store.claim(RUN, ME, now=2.0), store.runs, lambda: store.read(1)):
             with pytest.raises(StoreError, match="closed"):
                 use()
+
+
+class TestForPeople:
+    """Extras and messages."""
+
+    def test_extras(self, store: Any) -> None:
+        """An extra is kept with the state of the entry that it came with, and with no later one."""
+        claim = store.claim(RUN, ME, now=1.0)
+        first, second = Extra('{"kind": "text"}', '[{"text": "ü\\n"}]'), Extra(outputs="[]")
+        store.record(claim, SMALL, None, first)
+        store.record(claim, SMALL._replace(seq=1), None, second)
+        store.record(claim, SMALL._replace(seq=2))
+        assert store.extras(claim.id) == {0: first, 1: second}
+        assert store.extras(claim.id, [1, 2, 9]) == {1: second}
+        assert set(store.shown(claim.id)) == {0, 1}
+        attempt = Attempt(0, 0, 1, 1.0, 2.0, {"type": "E", "message": "", "traceback": ""}, 3.0)
+        store.record(claim, SMALL, attempt, Extra("{}"))
+        assert store.extras(claim.id, [0]) == {0: Extra("{}")}
+        assert set(store.shown(claim.id)) == {1}
+        store.record(claim, SMALL)
+        assert store.extras(claim.id) == {1: second}
+
+    def test_extras_are_replaced_by_the_next_execution(self, store: Any) -> None:
+        """Also by a store that didn't write them."""
+        claim = store.claim(RUN, ME, now=1.0)
+        store.record(claim, SMALL, None, Extra("{}"))
+        store.release(claim)
+        claim = store.claim(RUN, ME, now=2.0)
+        store.begin(claim, SMALL)
+        assert store.extras(claim.id) == {0: Extra("{}")}
+        store.record(claim, SMALL)
+        assert store.extras(claim.id) == {}
+
+    def test_a_commit_that_comes_too_late_leaves_no_extra(self, store: Any) -> None:
+        """The other kernel's stays."""
+        old = store.claim(RUN, ME, now=1.0)
+        store.release(old)
+        claim = store.claim(RUN, ME, now=2.0)
+        store.record(claim, SMALL, None, Extra("{}"))
+        with pytest.raises(RunTakenOverError):
+            store.record(old, SMALL, None, Extra('{"late": 1}'))
+        assert store.extras(claim.id) == {0: Extra("{}")}
+
+    def test_messages(self, store: Any) -> None:
+        """Left for a run by anybody, read in order, and deleted by id. Needs no claim, and takes none away."""
+        claim = store.claim(RUN, ME, now=1.0)
+        assert list(store.inbox(claim.id)) == []
+        answer = Payload("json", b'"yes"', "str")
+        store.post(claim.id, Message(0, 3, Ask.ANSWER, answer, at=5.0))
+        store.post(claim.id, Message(0, -1, Ask.STOP, text="ü"))
+        one, two = store.inbox(claim.id)
+        assert (one.seq, one.ask, one.payload, one.at) == (3, Ask.ANSWER, answer, 5.0)
+        assert (two.seq, two.ask, two.payload, two.text) == (-1, Ask.STOP, None, "ü")
+        assert 0 < one.id < two.id
+        store.discard(claim.id, [one.id])
+        assert list(store.inbox(claim.id)) == [two]
+        with pytest.raises(StoreError, match="77"):
+            store.post(77, Message(0, 0, Ask.RETRY))
+
+    def test_forget_takes_them_along(self, store: Any) -> None:
+        """Extras and messages of entries that are deleted, and of a whole run."""
+        claim = store.claim(RUN, ME, now=1.0)
+        for seq in (0, 1):
+            store.record(claim, SMALL._replace(seq=seq), None, Extra("{}"))
+            store.post(claim.id, Message(0, seq, Ask.RETRY))
+        store.release(claim)
+        store.forget(claim.id, [0])
+        assert store.extras(claim.id) == {1: Extra("{}")}
+        assert [message.seq for message in store.inbox(claim.id)] == [1]
+        store.forget(claim.id)
+        again = store.claim(RUN, ME, now=2.0)
+        assert store.extras(again.id) == {}
+        assert list(store.inbox(again.id)) == []

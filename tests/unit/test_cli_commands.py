@@ -168,3 +168,58 @@ def test_notebook_and_shell_have_the_same_commands(made, capsys):
         with pytest.raises(SystemExit):
             main([name, "--help"])
         assert f"notebook-durable {name}" in capsys.readouterr().out
+
+
+@pytest.fixture
+def asked(made):
+    """A run that was interrupted while it asked."""
+    from notebook_durable.api import durable
+    from notebook_durable.testing.clock import FakeClock
+
+    class Leaves(FakeClock):
+        def wait(self, waiter, duration, poll):
+            raise KeyboardInterrupt
+
+    import notebook_durable.wiring as wiring
+
+    real, wiring.SystemClock = wiring.SystemClock, Leaves
+    try:
+        with pytest.raises(KeyboardInterrupt), durable("ask me") as ctx:
+            ctx.promise("really publish?", choices=["yes", 2])
+    finally:
+        wiring.SystemClock = real
+
+
+@pytest.mark.parametrize(
+    ("argv", "status", "told"),
+    [
+        (["resolve", "ask", "me", "really", "publish?", "yes"], 0, "'really publish?' of 'ask me' has its answer"),
+        (["resolve", "ask me", "really publish?", "2"], 0, "run its cell to go on"),
+        (["resolve", "ask me", "really publish?", "no"], 1, "takes one of 'yes', 2, not 'no'"),
+        (["resolve", "ask me", "really publish?", "--reject", "not", "now"], 0, "is rejected"),
+        (["resolve", "ask me", "other", "yes"], 1, 'no open promise \'other\'. Open are: "really publish?"'),
+        (["resolve", "ask me"], 2, "name the promise and the answer"),
+        (["tell", "ask me", "--stop"], 1, "is not being executed"),
+        (["tell", "ask me"], 1, "say one of --retry"),
+        (["tell", "ask me", "--retry", "a", "--stop"], 1, "say one of --retry"),
+    ],
+)
+def test_answers(asked, capsys, argv, status, told):
+    """Names with blanks, choices, and what can't be answered."""
+    try:
+        found = main(argv)
+    except SystemExit as error:
+        found = error.code
+    out = capsys.readouterr()
+    assert told in out.out + out.err
+    assert found == status
+
+
+def test_what_was_answered_in_the_shell_reaches_the_cell(asked, capsys):
+    """The next execution finds it."""
+    from notebook_durable.api import durable
+
+    assert main(["resolve", "ask me", "really publish?", "2"]) == 0
+    with durable("ask me") as ctx:
+        assert ctx.promise("really publish?", choices=["yes", 2]) == 2
+    assert journal().load("ask me", "really publish?") == 2
