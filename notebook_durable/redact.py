@@ -7,22 +7,16 @@ and the well-known shapes of keys speak for themselves. Every search is bounded:
 from __future__ import annotations
 
 import functools
-import html
 import itertools
-import json
-import os
 import re
-import types
-import urllib.parse
-from collections.abc import Callable, Collection, Iterable, Iterator
-from typing import Any
 
-__all__ = ["HIDDEN", "Hider", "hider", "is_secret_name", "redact", "secrets_in"]
+__all__ = ["HIDDEN", "is_secret_name", "redact", "words"]
 
 HIDDEN = "•••"
 
 
-def _words(text: str) -> frozenset[str]:
+def words(text: str) -> frozenset[str]:
+    """Return the words of a text."""
     return frozenset(text.split())
 
 
@@ -34,20 +28,20 @@ _STEM = re.compile(
     r"pass|p(?:s?wd|w)(?![a-z])|pswd|secret|token|key|credential|auth|bearer|jwt|cookie|log_?in(?=\()", re.IGNORECASE
 )
 _PIECES = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
-_WORDS = _words(
+_WORDS = words(
     "pass password passwd passphrase passcode pwd pw pswd secret token credential cred auth oauth authorization apikey "
     "bearer jwt cookie dbpass userpass"
 )
 _ENDINGS = re.compile(r"(?:password|passwd|passphrase|secret|token|api_?key|accesskey|secretkey|privatekey)s?$")
-_KEYS = _words("api access private secret account shared auth signing encryption master storage service")
+_KEYS = words("api access private secret account shared auth signing encryption master storage service")
 #: What a name ends with that is about a secret and is none.
-_ABOUT = _words(
+_ABOUT = words(
     "count counts counter length len size limit limits enabled disabled policy type kind url uri endpoint name names "
     "path file dir field column index idx ids rate budget ttl expiry expires timeout error errors required missing "
     "prompt label help pattern regex format strength url min max manager provider"
 )
-_NUMBER_OF = _words("n num max min total")
-_LOOKS_UP = _words("get fetch read load count")
+_NUMBER_OF = words("n num max min total")
+_LOOKS_UP = words("get fetch read load count")
 
 
 def is_secret_name(name: str) -> bool:
@@ -89,7 +83,7 @@ _STATEMENT = re.compile(
     r"[ \t]{0,80}(?:def|class|return|import|from|raise|with|while|elif|try|@\w+)\b|[ \t]{0,80}\w+ = "
 )
 #: Their first argument is the name of something.
-_BY_NAME = _words("get getenv pop setdefault env getpass input open Path")
+_BY_NAME = words("get getenv pop setdefault env getpass input open Path")
 _UNQUOTED = re.compile(r"\{[^{}\s]{1,200}\}|[^\s&;,'\"(){}\[\]<>\\]{1,4000}")
 _FIELD = re.compile(r"\{[^{}]{1,200}\}")
 _IDENTIFIER = re.compile(r"[A-Za-z_][\w.]*|[\d.]+")
@@ -330,223 +324,3 @@ def redact(text: str) -> str:
     for pattern in (_PEM, _HOOK, _BEARER, _QUERY):
         text = pattern.sub(_before, text)
     return _hide_named(_SHAPES.sub(HIDDEN, text))
-
-
-# -- secrets by value
-
-_SHORTEST = 6  # characters: shorter ones are parts of too many words
-_LONGEST = 20_000  # ... a key in a file of its own; longer ones are data
-_MOST = 300  # secrets
-_SHORTEST_LINE = 16  # characters of a line of a secret that has several
-_FEW = 50  # keys of a dict, fields of an object
-_FEW_ITEMS = 20  # a longer list under a secret's name ("tokens") is data
-#: What stands for a password in examples and settings, and everywhere else too.
-_COMMON = _words(
-    "default localhost password passwd secret secrets token tokens enabled disabled true false none null string "
-    "example username postgres public private unknown optional required anonymous changeme basic bearer oauth oauth2 "
-    "session cookie cookies api_key apikey test123 123456 1234567 admin123 production staging development authorization"
-)
-#: In a dict of credentials these are no secrets, and stand in many texts.
-_HARMLESS = _words(
-    "user username login host hostname server port database db dbname schema region zone type kind driver dialect "
-    "engine protocol scheme service account email mail name title description id project method mode scope"
-)
-_NUMBER = re.compile(r"[-+]?[\d.,_]{0,7}")
-_PASSWORD_IN_URL = re.compile(r"://[^\s:/@'\"]{0,200}:([^\s/'\"]{1,400})@")
-
-
-class Hider:
-    """Hides given texts, as they are or quoted for URLs, Python, JSON and HTML, and then what :func:`redact` finds.
-
-    Args:
-        values: the secrets. Those that are shorter than 6 characters, and common words and numbers such as
-            "default", are not looked for.
-    """
-
-    __slots__ = ("_forms",)
-
-    def __init__(self, values: Iterable[str]) -> None:
-        forms: set[str] = set()
-        for value in itertools.islice(filter(_is_hidden, values), _MOST):
-            forms.update(_forms(value))
-        self._forms = tuple(sorted(forms, key=len, reverse=True))
-
-    def __bool__(self) -> bool:
-        return bool(self._forms)
-
-    def __call__(self, text: str) -> str:
-        for form in self._forms:
-            if form in text or form[:_SHORTEST] in text[-len(form) :]:
-                return redact(self._without(text))
-        return redact(text)
-
-    def _without(self, text: str) -> str:
-        """Replace the secrets. They may overlap, so all are found before any is replaced."""
-        spans = []
-        for form in self._forms:
-            at = text.find(form)
-            while at >= 0:
-                spans.append((at, at + len(form)))
-                at = text.find(form, at + 1)
-            # A text that was cut may end within a secret.
-            at = text.find(form[:_SHORTEST], max(0, len(text) - len(form) + 1))
-            while at >= 0:
-                if form.startswith(text[at:]):
-                    spans.append((at, len(text)))
-                    break
-                at = text.find(form[:_SHORTEST], at + 1)
-        pieces, done = [], 0
-        for start, end in sorted(spans):
-            if start >= done:
-                pieces += (text[done:start], HIDDEN)
-            done = max(done, end)
-        return "".join(pieces) + text[done:]
-
-
-def hider(values: Collection[str]) -> Callable[[str], str]:
-    """Return a function that hides these secrets in a text, and what :func:`redact` finds.
-
-    Args:
-        values: the secrets, see :class:`Hider`; best what :func:`secrets_in` returns.
-    """
-    return _hider(values if isinstance(values, frozenset) else frozenset(values))
-
-
-@functools.lru_cache(maxsize=32)
-def _hider(values: frozenset[str]) -> Callable[[str], str]:
-    return Hider(values) or redact
-
-
-def _is_hidden(text: str) -> bool:
-    bare = text.strip()
-    return (
-        _SHORTEST <= len(bare) <= _LONGEST
-        and bare.casefold() not in _COMMON
-        and not _NUMBER.fullmatch(bare)
-        and len(set(bare)) > 1
-        and HIDDEN not in bare
-        # Rules and frames, as people draw them.
-        and (len(set(bare)) > 2 or any(map(str.isalnum, bare)))
-    )
-
-
-def _forms(value: str) -> set[str]:
-    """Return the ways in which a secret may be written."""
-    bare = value.strip()
-    plain = {bare}
-    if "\n" in bare:
-        plain.update(line.strip() for line in bare.split("\n") if len(line.strip()) >= _SHORTEST_LINE)
-    forms = set(plain)
-    for text in plain:
-        raw = text.encode("utf-8", "surrogatepass")
-        forms.update((urllib.parse.quote(raw, safe=""), urllib.parse.quote(raw), urllib.parse.quote_plus(raw)))
-        forms.update((html.escape(text), html.escape(text, quote=False), repr(raw)[2:-1]))
-        escaped = {text}
-        for _ in range(2):  # a text in a text: the repr of an error's message
-            escaped |= {form for one in escaped for form in _escaped(one)}
-        forms |= escaped
-    return {form for form in forms if len(form) >= _SHORTEST}
-
-
-def _escaped(text: str) -> tuple[str, ...]:
-    single, double = text.replace("\\", "\\\\").replace("'", "\\'"), repr(text)[1:-1]
-    return double, single, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]
-
-
-def secrets_in(named: Iterable[tuple[str, Any]], extra: Collection[str] = ()) -> frozenset[str]:
-    """Collect the secret texts in values, and those of the environment.
-
-    Args:
-        named: variables, arguments and the like by name. What is in a value counts if its name is a secret's; else
-            only what is under a secret's name in it (a key, a field), and passwords in URLs.
-        extra: names that are secrets' because the user says so.
-
-    Returns:
-        The texts, to be given to :func:`hider`. Only a part of a large value is looked at. Never raises.
-    """
-    found: set[str] = set()
-    for name, value in named:
-        if value is None or value is True or value is False:
-            continue
-        marked = name in extra
-        try:
-            if marked or is_secret_name(name):
-                found.update(_texts(value, 2, all_of_it=marked))
-            else:
-                found.update(_inside(value, extra, 2))
-        except Exception:  # noqa: BLE001, S112  an object that misbehaves when looked at has no secrets for us
-            continue
-    environment = _in_environment()
-    return environment.union(found) if found else environment
-
-
-def _texts(value: Any, depth: int, *, all_of_it: bool) -> Iterator[str]:
-    """Yield the texts in a value that is secret."""
-    if isinstance(value, str):
-        yield str.__str__(value)
-        yield from _PASSWORD_IN_URL.findall(value[:_LONGEST])
-    elif isinstance(value, (bytes, bytearray)):
-        if len(value) <= _LONGEST:
-            yield bytes(value).decode("utf-8", "ignore")
-    elif isinstance(value, int):
-        yield str(int(value)) if abs(value) < 10**40 else ""
-    elif callable(reveal := getattr(type(value), "get_secret_value", None)):
-        yield from _texts(reveal(value), depth, all_of_it=all_of_it)
-    elif depth and isinstance(value, dict):
-        for key, one in itertools.islice(list(dict.items(value)), _FEW):
-            if all_of_it or not (isinstance(key, str) and key.casefold() in _HARMLESS):
-                yield from _texts(one, depth - 1, all_of_it=all_of_it)
-    elif depth and isinstance(value, (list, tuple, set, frozenset)):
-        if all_of_it or len(value) <= _FEW_ITEMS:
-            for one in itertools.islice(tuple(value), _MOST):
-                yield from _texts(one, depth - 1, all_of_it=all_of_it)
-    elif depth:
-        yield from (text for _, one in _own_fields(value) for text in _texts(one, depth - 1, all_of_it=all_of_it))
-
-
-def _inside(value: Any, extra: Collection[str], depth: int) -> Iterator[str]:
-    """Yield what is under secrets' names in a value that is no secret itself."""
-    if isinstance(value, str):
-        if "@" in value[:_LONGEST]:
-            yield from _PASSWORD_IN_URL.findall(value[:_LONGEST])
-        return
-    if isinstance(value, (int, float, bytes, types.FunctionType, types.ModuleType, type)):
-        return
-    if callable(reveal := getattr(type(value), "get_secret_value", None)):
-        yield from _texts(reveal(value), 1, all_of_it=True)
-    elif isinstance(value, (list, tuple)):
-        if depth:
-            for one in itertools.islice(tuple(value[:_FEW]), _FEW):
-                yield from _inside(one, extra, depth - 1)
-    else:
-        items = itertools.islice(dict.items(value), _FEW) if isinstance(value, dict) else _own_fields(value)
-        for key, one in list(items):
-            marked = isinstance(key, str) and key in extra
-            if marked or (isinstance(key, str) and is_secret_name(key)):
-                yield from _texts(one, 2, all_of_it=marked)
-            elif depth:
-                yield from _inside(one, extra, depth - 1)
-
-
-def _own_fields(value: Any) -> list[tuple[str, Any]]:
-    try:
-        found = object.__getattribute__(value, "__dict__")  # not by way of a __getattr__ that does something
-    except AttributeError:
-        return []
-    return list(itertools.islice(found.items(), _FEW)) if isinstance(found, dict) else []
-
-
-_environment: tuple[dict[Any, Any], frozenset[str]] = ({}, frozenset())
-
-
-def _in_environment() -> frozenset[str]:
-    """Return the values of environment variables with secrets' names."""
-    global _environment  # noqa: PLW0603  one cache for one environment
-    now = getattr(os.environ, "_data", None)  # comparing what is inside takes a twentieth of the time
-    if not isinstance(now, dict):
-        now = dict(os.environ)
-    before, found = _environment
-    if now != before:
-        found = frozenset(value for name, value in os.environ.items() if is_secret_name(name) and _is_hidden(value))
-        _environment = dict(now), found
-    return found

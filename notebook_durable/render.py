@@ -9,6 +9,7 @@ from typing import Any
 
 from notebook_durable.model import Entry, EntryStatus, RunInfo
 from notebook_durable.parts import parts_from
+from notebook_durable.question import question_from
 from notebook_durable.redact import redact
 
 __all__ = [
@@ -111,6 +112,11 @@ def note(entry: Entry) -> str:
         return "damaged, or written with another key"
     if entry.status is EntryStatus.RUNNING and entry.ended_at is None and entry.at_most_once:
         return "running, or its kernel died: outcome unknown"
+    if entry.status in (EntryStatus.RUNNING, EntryStatus.INTERRUPTED):
+        asked = question_from(parts_from(entry.code.inputs).asks)
+        if asked is not None:
+            takes = f" ({', '.join(map(str, asked.choices))})" if asked.choices else ""
+            return f"waits for an answer{takes}: %durable resolve"
     return entry.note
 
 

@@ -7,10 +7,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from notebook_durable.engine.options import StepSpec
+from notebook_durable.hide import hider, secrets_in
 from notebook_durable.model import Extra, Payload
 from notebook_durable.protocols import Description, Recording
-from notebook_durable import redact as _redact  # TEMPORARY until hider is there
-from notebook_durable.redact import is_secret_name
 
 if TYPE_CHECKING:
     from notebook_durable.engine.session import Session
@@ -53,11 +52,8 @@ class ForPeople:
         """Hide the secrets in a text."""
         if self._hide is None:
             secret = self._spec.options.secrets
-            call = self._call
-            named = [(name, call.input(name)) for name in call.names if name in secret or is_secret_name(name)]
-            self._hide = (
-                _redact.hider(_redact.secrets_in(named, secret)) if hasattr(_redact, "hider") else _redact.redact
-            )
+            named = [(name, self._call.input(name)) for name in self._call.names]
+            self._hide = hider(secrets_in(named, secret))
         return self._hide(text)
 
     def extra(self) -> Extra | None:

@@ -25,6 +25,7 @@ EXAMPLES = [
     errors.UndefinedClassError("__main__.Order", "load"),
     errors.UndefinedNameError("Order", "load"),
     errors.RollbackLostError("churn", ["cancel"]),
+    errors.StepTimeoutError("load", 2.5),
     errors.UnknownSerializerError("parquet", "load"),
     errors.NotStorableError("_thread.lock", "['a']", "why", "load"),
     errors.StoreError("x"),

@@ -1,0 +1,121 @@
+"""Events as plain dicts, for whoever wants progress as data: a log of JSON lines, a dashboard. No values in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from notebook_durable.events import (
+    AttemptFailed,
+    Event,
+    ExecutionEnded,
+    ExecutionStarted,
+    StepDamaged,
+    StepEnded,
+    StepReplayed,
+    StepStarted,
+    StepWaiting,
+    StoreFailed,
+)
+from notebook_durable.model import Entry
+from notebook_durable.redact import redact
+
+__all__ = ["as_dict"]
+
+
+def as_dict(event: Event) -> dict[str, Any]:
+    """Describe an event with what ``json`` can write.
+
+    Args:
+        event: any of ``notebook_durable.events``.
+
+    Returns:
+        Always ``type`` (the event's class, as in "step_ended"), ``run`` (the workflow) and ``key``. Of steps also
+        ``step``, ``occurrence`` (from 0), ``seq`` (its number in the run), ``execution``, ``status``, ``attempt``
+        (calls begun), ``started_at`` and ``ended_at`` (seconds since the epoch; None: not yet), ``duration`` (of the
+        last call) and ``spent`` (since the first one), in seconds, ``size`` (of the recorded value, in bytes; None:
+        there is none), ``value_type``, ``note`` and ``error`` (None, or ``type`` and ``message``). Then what is
+        particular to the event, named as its attributes are. Passwords in texts are hidden.
+    """
+    cls = type(event)
+    described: dict[str, Any] = {"type": _snake(cls.__name__), "run": event.run.workflow, "key": event.run.key}
+    entry = getattr(event, "entry", None)
+    if isinstance(entry, Entry):
+        described.update(_step(entry))
+    particular = _PARTICULAR.get(cls)
+    if particular is not None:
+        described.update(particular(event))
+    return described
+
+
+def _snake(name: str) -> str:
+    return "".join(f"_{char.lower()}" if char.isupper() else char for char in name).lstrip("_")
+
+
+def _step(entry: Entry) -> dict[str, Any]:
+    return {
+        "step": entry.name,
+        "occurrence": entry.occurrence,
+        "seq": entry.seq,
+        "execution": entry.execution,
+        "status": str(entry.status),
+        "attempt": entry.attempts,
+        "started_at": entry.started_at or None,
+        "ended_at": entry.ended_at,
+        "duration": entry.duration,
+        "spent": entry.spent,
+        "size": None if entry.payload is None or entry.failure else len(entry.payload),
+        "value_type": "" if entry.failure else entry.value_type,
+        "note": redact(entry.note),
+        "error": _error(entry.error),
+    }
+
+
+def _error(error: Mapping[str, Any] | None) -> dict[str, str] | None:
+    if not error:
+        return None
+    return {"type": str(error.get("type", "")), "message": redact(str(error.get("message", "")))}
+
+
+def _started(event: ExecutionStarted) -> dict[str, Any]:
+    return {
+        "number": event.number,
+        "execution": event.execution,
+        "previous": None if event.previous is None else str(event.previous),
+        "recorded": event.recorded,
+        "at": event.at,
+    }
+
+
+def _attempt(event: AttemptFailed) -> dict[str, Any]:
+    attempt = event.attempt
+    return {
+        "attempt": attempt.number,
+        "started_at": attempt.started_at,
+        "duration": attempt.duration,
+        "error": _error(attempt.error),
+        "delay": attempt.delay,
+        "max_attempts": event.max_attempts,
+        "next_at": event.next_at,
+    }
+
+
+def _waiting(event: StepWaiting) -> dict[str, Any]:
+    asked = event.question
+    question = None
+    if asked is not None:
+        question = {"text": redact(asked.text), "choices": list(asked.choices), "form": dict(asked.form)}
+    return {"kind": event.kind, "until": event.until, "question": question}
+
+
+_PARTICULAR: dict[type[Event], Callable[[Any], dict[str, Any]]] = {
+    ExecutionStarted: _started,
+    StepStarted: lambda event: {"max_attempts": event.max_attempts, "reason": redact(event.reason)},
+    StepReplayed: lambda event: {"note": redact(event.note or event.entry.note)},
+    StepDamaged: lambda event: {"reason": redact(event.reason)},
+    AttemptFailed: _attempt,
+    StepWaiting: _waiting,
+    StepEnded: lambda _event: {},
+    StoreFailed: lambda event: {"reason": redact(event.reason)},
+    ExecutionEnded: lambda event: {"outcome": str(event.outcome), "at": event.at},
+}
