@@ -14,10 +14,7 @@ from notebook_durable.ipython.brackets import Bracket, Brackets
 from notebook_durable.ipython.cell import Cell, check_stacked
 from notebook_durable.ipython.config import Durable
 from notebook_durable.ipython.output import LiveOutput
-try:  # TEMPORARY
-    from notebook_durable.ipython.recorder import OutputRecorder
-except ImportError:
-    OutputRecorder = None
+from notebook_durable.ipython.recorder import OutputRecorder
 from notebook_durable.ipython.tracebacks import Display, hide_own_frames, relabel
 from notebook_durable.wiring import Settings
 
@@ -138,8 +135,8 @@ class Extension:
         run = identity.identify(options, _cell_id(bracket))
         cell_id = _cell_id(bracket)
         # A front end that doesn't name its cells (nbclient, papermill, a terminal) has nobody who looks at widgets.
-        output = LiveOutput(self.shell, run)  # TEMPORARY widget=cell_id is not None and self.config.widgets
-        recorder = cell.record(OutputRecorder(self.shell)) if options.output and OutputRecorder else None
+        output = LiveOutput(self.shell, run, widget=cell_id is not None and self.config.widgets)
+        recorder = cell.record(OutputRecorder(self.shell)) if options.output else None
         notebook = self.notebook()
         session = open_session(
             run,
@@ -153,7 +150,7 @@ class Extension:
             notice=_say,
             recorder=recorder,
         )
-        getattr(output, 'connect', lambda c: None)(session.controls)  # TEMPORARY
+        output.connect(session.controls)
         cell.watch(output)
         return session
 
