@@ -1,100 +1,54 @@
-"""What the live output says: the steps of one execution as rows. Pure: events in, text and HTML out."""
+"""What the live output says: the steps of one execution as rows. Pure: events in; text, HTML and patches out."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from html import escape
-from typing import Any
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
 from notebook_durable.events import (
     AttemptFailed,
     Event,
     ExecutionEnded,
+    ExecutionStarted,
     StepDamaged,
     StepEnded,
     StepReplayed,
     StepStarted,
+    StepWaiting,
     StoreFailed,
 )
+from notebook_durable.ipython import panel_html, panel_text
+from notebook_durable.ipython.panel_row import ACTIVE, STATES, Row, traceback_text
+from notebook_durable.ipython.panel_text import retry_line
 from notebook_durable.model import Entry, EntryStatus, Outcome, RunId
 from notebook_durable.render import duration, error_text
 
-__all__ = ["Panel", "retry_line"]
+__all__ = ["FOLD_AFTER", "Panel", "Shown", "retry_line"]
 
 #: More replayed steps than this are told as one row, and so are steps that simply finished.
 FOLD_AFTER = 20
+#: More rows than this are not written into the notebook's file: those that tell most are.
+MOST_ROWS = 200
 
-_ICONS = {
-    "done": "✓",
-    "replayed": "↺",
-    "running": "●",
-    "waiting": "◔",
-    "failed": "✗",
-    "interrupted": "■",
-    "cancelled": "■",
-    "not storable": "⚠",
-}
-# JupyterLab's own colours, which follow its theme; the fallbacks are readable on white and on black.
-_COLOURS = {
-    "done": "var(--jp-success-color1, #2e9e46)",
-    "replayed": "var(--jp-info-color1, #1990b8)",
-    "running": "var(--jp-brand-color1, #2e8ae6)",
-    "waiting": "var(--jp-warn-color1, #d97706)",
-    "failed": "var(--jp-error-color1, #dc3545)",
-    "interrupted": "var(--jp-warn-color1, #d97706)",
-    "cancelled": "var(--jp-warn-color1, #d97706)",
-    "not storable": "var(--jp-warn-color1, #d97706)",
-}
-_STATES = {
-    EntryStatus.SUCCEEDED: "done",
-    EntryStatus.FAILED: "failed",
-    EntryStatus.INTERRUPTED: "interrupted",
-    EntryStatus.CANCELLED: "cancelled",
-    EntryStatus.UNSTORABLE: "not storable",
-    EntryStatus.IMPURE: "done",
-    EntryStatus.SUPERSEDED: "done",
-    EntryStatus.RUNNING: "interrupted",  # of an at_most_once step: its outcome is unknown
-}
+_WAITS = {"paused": "paused", "retry": "waiting", "answer": "asking", "sleep": "sleeping"}
+_ORDER = (
+    "run", "not storable", "running", "asking", "waiting", "paused", "sleeping", "failed", "interrupted", "cancelled",
+)  # fmt: skip
 
 
-@dataclass(slots=True)
-class _Row:
-    """One step as it is shown. Times are seconds since the epoch, durations seconds."""
+class Shown(NamedTuple):
+    """What is to be shown: rows that were folded, each (state, text), and the others."""
 
-    label: str
-    state: str = "running"
-    attempt: int = 1
-    max_attempts: int | None = None
-    since: float = 0.0
-    spent: float = 0.0
-    next_at: float = 0.0
-    error: str = ""
-    note: str = ""
-
-    def took(self, now: float) -> float:
-        if self.state in ("running", "waiting"):
-            return self.spent + max(0.0, now - self.since)
-        return self.spent
-
-    def attempts(self) -> str:
-        if self.max_attempts is not None and (self.attempt > 1 or self.state in ("running", "waiting", "failed")):
-            return f"attempt {self.attempt} of {self.max_attempts}"
-        return f"attempt {self.attempt}" if self.attempt > 1 else ""
-
-    def remark(self, now: float) -> str:
-        wait = f"next attempt in {duration(max(0.0, self.next_at - now))}" if self.state == "waiting" else ""
-        return "; ".join(part for part in (self.error, wait, self.note) if part)
-
-    @property
-    def plain(self) -> bool:
-        """True if there is nothing more to say than that it finished."""
-        return self.state == "done" and not (self.note or self.error or self.attempt > 1)
+    folded: tuple[tuple[str, str], ...]
+    rows: tuple[Row, ...]
 
 
 class Panel:
     """The rows of one execution, kept up to date by its events.
+
+    Rows that have nothing more to tell are folded as they come, so that neither an update nor what is kept grows with
+    the number of steps.
 
     Args:
         run: what is executed.
@@ -102,88 +56,176 @@ class Panel:
 
     def __init__(self, run: RunId) -> None:
         self.run = run
-        self.rows: dict[int, _Row] = {}
+        self.rows: dict[int, Row] = {}
         self.replayed = 0
         self.saved = 0.0
         self.outcome: Outcome | None = None
+        self.started_at = 0.0
+        self.ended_at = 0.0
         #: About the cell itself, such as what the lint found; code in backticks.
         self.notes: tuple[str, ...] = ()
+        self._recorded = 0
+        self._reached: set[int] = set()  # recorded entries that this execution has finished or replayed
+        self._counts: dict[str, int] = {}
+        self._active: dict[int, Row] = {}
         self._replayed_rows: list[int] = []
+        self._plain: dict[int, None] = {}  # finished steps that may be folded, in order
+        self._folded: set[int] = set()
+        self._dirty: dict[int, None] = {}  # in order: new rows are shown in that of their first call
+        self._gone: set[int] = set()
+        self._sent: set[int] = set()
+        self._apply: dict[type, Callable[[Any], None]] = {
+            ExecutionStarted: self._begin,
+            StepReplayed: self._replay,
+            StepStarted: self._start,
+            AttemptFailed: self._retry,
+            StepWaiting: self._wait,
+            StepEnded: self._end,
+            StepDamaged: self._damaged,
+            StoreFailed: self._unsaved,
+            ExecutionEnded: self._finish,
+        }
 
     def apply(self, events: Iterable[Event]) -> None:
         """Take what happened, in order."""
         for event in events:
-            kind = type(event)
-            if kind is StepReplayed:
-                self._replay(event.entry, event.note)  # type: ignore[attr-defined]
-            elif kind is StepStarted:
-                self._start(event)  # type: ignore[arg-type]
-            elif kind is AttemptFailed:
-                self._retry(event)  # type: ignore[arg-type]
-            elif kind is StepEnded:
-                self._end(event.entry)  # type: ignore[attr-defined]
-            elif kind is StepDamaged:
-                self._row(event.entry).note = event.reason  # type: ignore[attr-defined]
-            elif kind is StoreFailed:
-                self._row(event.entry).note = f"not saved yet: {event.reason}"  # type: ignore[attr-defined]
-            elif kind is ExecutionEnded:
-                self.outcome = event.outcome  # type: ignore[attr-defined]
+            take = self._apply.get(type(event))
+            if take is not None:
+                take(event)
+        if len(self._plain) > FOLD_AFTER:
+            self._fold()
 
-    def _row(self, entry: Entry) -> _Row:
-        row = self.rows.get(entry.seq)
+    # -- events
+
+    def _begin(self, event: ExecutionStarted) -> None:
+        self.started_at, self._recorded = event.at, event.recorded
+
+    def _finish(self, event: ExecutionEnded) -> None:
+        self.outcome, self.ended_at = event.outcome, event.at
+
+    def _row(self, entry: Entry) -> Row:
+        seq = entry.seq
+        row = self.rows.get(seq)
         if row is None:
-            row = self.rows[entry.seq] = _Row(str(entry.key), since=entry.started_at)
+            row = self.rows[seq] = Row(seq, entry.name, entry.occurrence, since=entry.started_at)
+            if seq in self._folded:  # it runs once more in the same execution
+                self._folded.discard(seq)
+                self._counts["done"] -= 1
+        self._dirty[seq] = None
         return row
 
-    def _replay(self, entry: Entry, note: str) -> None:
+    def _enter(self, row: Row, state: str) -> None:
+        """Change the state of a row, and count."""
+        counts, old = self._counts, row.state
+        if old:
+            counts[old] -= 1
+        counts[state] = counts.get(state, 0) + 1
+        row.state = state
+        if state in ACTIVE:
+            self._active[row.seq] = row
+        elif old in ACTIVE:
+            del self._active[row.seq]
+
+    def _replay(self, event: StepReplayed) -> None:
+        entry, note = event.entry, event.note
+        failed = entry.status is not EntryStatus.SUCCEEDED
         self.replayed += 1
         self.saved += entry.spent
-        if entry.status is not EntryStatus.SUCCEEDED:
+        self._reach(entry)
+        if failed or note or self.replayed <= FOLD_AFTER:
             row = self._row(entry)
-            row.state, row.spent, row.note = "replayed", entry.spent, f"{entry.status} last time"
-            row.error = error_text(entry.error)
-        elif self.replayed <= FOLD_AFTER or note:
-            row = self._row(entry)
-            row.state, row.spent, row.note = "replayed", entry.spent, note
-            if not note:
+            self._enter(row, "replayed")
+            row.spent, row.note = entry.spent, f"{entry.status} last time" if failed else note
+            row.error, row.traceback = error_text(entry.error), traceback_text(entry.error)
+            row.measure(entry)
+            if not failed and not note:
                 self._replayed_rows.append(entry.seq)
         elif self._replayed_rows:
             for seq in self._replayed_rows:
-                self.rows.pop(seq, None)
+                self._drop(seq)
             self._replayed_rows.clear()
 
     def _start(self, event: StepStarted) -> None:
         entry, row = event.entry, self._row(event.entry)
-        row.state, row.attempt, row.max_attempts = "running", entry.attempts, event.max_attempts
+        self._enter(row, "running")
+        row.attempt, row.max_attempts = entry.attempts, event.max_attempts
         row.since, row.spent = entry.started_at, entry.spent
         if event.reason and event.reason != "new":
             row.note = event.reason
 
     def _retry(self, event: AttemptFailed) -> None:
         row = self._row(event.entry)
-        row.state, row.attempt, row.max_attempts = "waiting", event.attempt.number, event.max_attempts
-        row.next_at = event.next_at
+        self._enter(row, "waiting")
+        row.attempt, row.max_attempts = event.attempt.number, event.max_attempts
+        row.until = event.next_at
         row.since, row.spent = event.entry.ended_at or row.since, event.entry.spent
-        row.error = error_text(event.attempt.error)
+        row.error, row.traceback = error_text(event.attempt.error), traceback_text(event.attempt.error)
 
-    def _end(self, entry: Entry) -> None:
+    def _wait(self, event: StepWaiting) -> None:
+        entry, row = event.entry, self._row(event.entry)
+        self._enter(row, _WAITS.get(event.kind, "waiting"))
+        row.since, row.spent = entry.ended_at or row.since, entry.spent
+        row.until, row.question = event.until or 0.0, event.question
+
+    def _end(self, event: StepEnded) -> None:
+        entry = event.entry
         row = self._row(entry)
-        row.state, row.spent = _STATES[entry.status], entry.spent
+        self._enter(row, STATES[entry.status])
+        row.spent = entry.spent
+        row.measure(entry)
         if entry.status is EntryStatus.FAILED:
             row.error = error_text(entry.error)
+            row.traceback = traceback_text(entry.error) or row.traceback
         if entry.note:
             row.note = entry.note
+        self._reach(entry)
+        if row.plain:
+            self._plain[row.seq] = None
+
+    def _damaged(self, event: StepDamaged) -> None:
+        row = self._row(event.entry)
+        row.note = event.reason
+        if not row.state:
+            self._enter(row, "running")
+
+    def _unsaved(self, event: StoreFailed) -> None:
+        row = self._row(event.entry)
+        row.note = f"not saved yet: {event.reason}"
+        if not row.state:
+            self._enter(row, "running")
+
+    # -- folding
+
+    def _reach(self, entry: Entry) -> None:
+        if entry.seq < self._recorded:
+            self._reached.add(entry.seq)
+
+    def _fold(self) -> None:
+        """Take away all finished rows but the newest that have nothing more to tell."""
+        for seq in list(self._plain)[:-FOLD_AFTER]:
+            del self._plain[seq]
+            row = self.rows.get(seq)
+            if row is not None and row.plain:
+                self._drop(seq)
+                self._folded.add(seq)
+
+    def _drop(self, seq: int) -> None:
+        if self.rows.pop(seq, None) is not None:
+            self._dirty.pop(seq, None)
+            if seq in self._sent:
+                self._sent.discard(seq)
+                self._gone.add(seq)
 
     # -- looking
 
     @property
     def active(self) -> bool:
         """True while a step runs or waits."""
-        return any(row.state in ("running", "waiting") for row in self.rows.values())
+        return bool(self._active)
 
     def waiting_since(self) -> float:
         """When the newest active step began, in seconds since the epoch; 0 if there is none."""
-        return max((row.since for row in self.rows.values() if row.state in ("running", "waiting")), default=0.0)
+        return max((row.since for row in self._active.values()), default=0.0)
 
     def summary(self) -> str:
         """Say it in one line: "4 replayed (saved 3 min 12 s), 1 run"."""
@@ -191,100 +233,105 @@ class Panel:
         if self.replayed:
             saved = f" (saved {duration(self.saved)})" if self.saved >= 0.05 else ""
             parts.append(f"{self.replayed:,} replayed{saved}")
-        counts: dict[str, int] = {}
-        for row in self.rows.values():
-            if row.state != "replayed":
-                word = "run" if row.state == "done" else row.state
-                counts[word] = counts.get(word, 0) + 1
-        order = ("run", "not storable", "running", "waiting", "failed", "interrupted", "cancelled")
-        parts += [f"{counts[word]:,} {word}" for word in order if word in counts]
+        for word in _ORDER:
+            count = self._counts.get("done" if word == "run" else word)
+            if count:
+                parts.append(f"{count:,} {word}")
         return ", ".join(parts) or "no steps"
 
-    def _shown(self) -> list[tuple[_Row | None, str]]:
-        """Choose the rows to show; (None, text) stands for rows that were folded."""
-        rows: list[tuple[_Row | None, str]] = []
-        folded = self.replayed > FOLD_AFTER
-        if folded:
-            rows.append((None, f"{_ICONS['replayed']} {self.replayed:,} steps replayed"))
-        plain = [seq for seq, row in self.rows.items() if row.plain]
-        hidden = set(plain[:-FOLD_AFTER])
-        if hidden:
-            rows.append((None, f"{_ICONS['done']} {len(hidden):,} earlier steps done"))
-        rows += [(row, "") for seq, row in self.rows.items() if seq not in hidden]
-        return rows
+    def progress(self) -> tuple[int, int]:
+        """Of the steps that the journal held at the start: how many this execution has finished, and how many it held.
+
+        Nobody knows how many steps a cell will call, so this is the only progress there is.
+        """
+        return len(self._reached), self._recorded
+
+    def elapsed(self, now: float) -> float:
+        """Seconds since the cell began, until its end."""
+        return max(0.0, (self.ended_at or now) - self.started_at) if self.started_at else 0.0
+
+    def shown(self, most: int | None = None) -> Shown:
+        """Choose what to show.
+
+        Args:
+            most: rows; of more, those that tell most are chosen, in their order. None: any number.
+        """
+        folded = self._folds()
+        rows = list(self.rows.values())
+        if most is not None and len(rows) > most:
+            telling = [row.seq for row in rows if row.state not in ("done", "replayed")]
+            chosen = set(telling[-most:])
+            chosen |= {row.seq for row in rows[len(chosen) - most :]} if len(chosen) < most else set()
+            kept = [row for row in rows if row.seq in chosen]
+            folded.append(("more", f"{len(rows) - len(kept):,} more rows: journal() shows every step"))
+            rows = kept
+        return Shown(tuple(folded), tuple(rows))
+
+    def _folds(self) -> list[tuple[str, str]]:
+        folded = []
+        if self.replayed > FOLD_AFTER:
+            folded.append(("replayed", f"{self.replayed:,} steps replayed"))
+        if self._folded:
+            folded.append(("done", f"{len(self._folded):,} earlier steps done"))
+        return folded
+
+    # -- for the widget
+
+    def head(self) -> dict[str, Any]:
+        """Return what stands above the rows."""
+        reached, recorded = self.progress()
+        return {
+            "run": str(self.run),
+            "outcome": str(self.outcome or Outcome.RUNNING),
+            "since": self.started_at,
+            "ended": self.ended_at,
+            "summary": self.summary(),
+            "reached": reached,
+            "recorded": recorded,
+            "folded": [list(one) for one in self._folds()],
+            "notes": list(self.notes),
+        }
+
+    def changes(self) -> dict[str, Any]:
+        """Return the rows that changed since the last call, and the numbers of those that are no longer shown."""
+        rows = [self.rows[seq].data() for seq in self._dirty]
+        gone = list(self._gone.difference(self._dirty))
+        self._sent.update(self._dirty)
+        self._dirty.clear()
+        self._gone.clear()
+        return {"rows": rows, "gone": gone}
+
+    def everything(self) -> dict[str, Any]:
+        """Return all rows. What changed is still to be sent: there may be others who have had the rest."""
+        self._sent.update(self.rows)
+        return {"rows": [row.data() for row in self.rows.values()], "gone": [], "full": True}
+
+    # -- as text and HTML
 
     def text(self, now: float) -> str:
         """Write the panel as plain text, for terminals and files."""
-        table = []
-        for row, folded in self._shown():
-            if row is None:
-                table.append((folded, "", "", "", ""))
-            else:
-                label = f"{_ICONS[row.state]} {printable(row.label)}"
-                remark = printable(row.remark(now))
-                table.append((label, row.state, duration(row.took(now)), row.attempts(), remark))
-        widths = [max((len(cells[i]) for cells in table if cells[1]), default=0) for i in range(4)]
-        lines = [f"durable {printable(str(self.run))}: {self.summary()}"]
-        for cells in table:
-            padded = [cells[i].ljust(widths[i]) for i in range(4) if widths[i]]
-            lines.append("  " + "  ".join([*padded, cells[4]]).rstrip())
-        lines += [f"  {_NOTE} {printable(note)}" for note in self.notes]
-        return "\n".join(lines)
+        folded, rows = self.shown(MOST_ROWS)
+        return panel_text.page(f"{self.run}: {self.summary()}", folded, rows, self.notes, now)
 
-    def html(self, now: float) -> str:
-        """Write the panel as HTML without scripts or outside resources."""
-        body = "".join(_html_row(row, folded, now) for row, folded in self._shown())
-        return (
-            '<div class="notebook-durable" style="font-size:var(--jp-ui-font-size1, 13px);line-height:1.5;'
-            'border-left:3px solid var(--jp-border-color1, #bdbdbd);padding:2px 0 2px 10px;margin:2px 0">'
-            f"<div><b>{escape(str(self.run))}</b> "
-            f'<span style="color:var(--jp-ui-font-color2, #757575)">{escape(self.summary())}</span></div>'
-            '<table style="border-collapse:collapse;margin:2px 0;font-variant-numeric:tabular-nums">'
-            f"{body}</table>{''.join(map(_html_note, self.notes))}</div>"
-        )
+    def html(self, now: float, note: str = "") -> str:
+        """Write the panel as HTML without scripts or outside resources.
 
-    def bundle(self, now: float) -> Mapping[str, Any]:
-        """Both forms, as IPython displays them."""
-        return {"text/plain": self.text(now), "text/html": self.html(now)}
+        Args:
+            now: seconds since the epoch.
+            note: a line about this picture.
+        """
+        folded, rows = self.shown(MOST_ROWS)
+        return panel_html.page(self.head(), folded, rows, now, note)
 
+    def bundle(self, now: float, *, live: bool = False) -> Mapping[str, Any]:
+        """Both forms, as IPython displays them.
 
-_NOTE = "⚑"
-
-
-def _html_note(note: str) -> str:
-    marked = re.sub(r"`([^`]*)`", r"<code>\1</code>", escape(note))
-    return f'<div style="color:var(--jp-ui-font-color2, #757575)">{_NOTE} {marked}</div>'
-
-
-_CELL = "border:0;background:none;text-align:left;vertical-align:top;padding:0 14px 0 0"
-_LABEL = "white-space:nowrap;max-width:30em;overflow:hidden;text-overflow:ellipsis"
-
-
-def _html_row(row: _Row | None, folded: str, now: float) -> str:
-    if row is None:
-        faint = "color:var(--jp-ui-font-color2, #757575)"
-        return f'<tr style="background:none"><td colspan="5" style="{_CELL};{faint}">{escape(folded)}</td></tr>'
-    colour = _COLOURS[row.state]
-    number = f"{_CELL};text-align:right;white-space:nowrap;font-family:var(--jp-code-font-family, monospace)"
-    return (
-        '<tr style="background:none">'
-        f'<td style="{_CELL};{_LABEL}"><span style="color:{colour}">{_ICONS[row.state]}</span> {escape(row.label)}</td>'
-        f'<td style="{_CELL};white-space:nowrap;color:{colour}">{escape(row.state)}</td>'
-        f'<td style="{number}">{escape(duration(row.took(now)))}</td>'
-        f'<td style="{_CELL};white-space:nowrap">{escape(row.attempts())}</td>'
-        f'<td style="{_CELL}">{escape(row.remark(now))}</td></tr>'
-    )
-
-
-def printable(text: str) -> str:
-    """Show control characters instead of sending them: a terminal obeys escape sequences in names and errors."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
-
-
-def retry_line(event: AttemptFailed) -> str:
-    """Say in one line that a step waits, where nothing can be updated in place."""
-    of = "" if event.max_attempts is None else f" of {event.max_attempts}"
-    return printable(
-        f"durable {event.run}: step '{event.entry.key}': attempt {event.attempt.number}{of} failed "
-        f"({error_text(event.attempt.error)}); next in {duration(event.attempt.delay or 0.0)}"
-    )
+        Args:
+            now: seconds since the epoch.
+            live: a widget beside them shows what happens, so they are a picture of this moment and say that.
+        """
+        if not live:
+            return {"text/plain": self.text(now), "text/html": self.html(now)}
+        since = time.strftime("%H:%M:%S", time.localtime(self.started_at or now))
+        note = f"running since {since}; the final state is shown here when the cell has ended"
+        return {"text/plain": f"{self.text(now)}\n  {note}", "text/html": self.html(now, note)}

@@ -128,7 +128,7 @@ def test_damage_and_full_disks_are_said():
 def test_a_replayed_failure():
     """It is not mistaken for a success."""
     one = entry(status=EntryStatus.FAILED, error={"type": "TerminalError", "message": "no"}, spent=2.0)
-    assert rows(panel(StepReplayed(RUN, one))) == ["↺ load replayed 2.0 s TerminalError: no; failed last time"]
+    assert rows(panel(StepReplayed(RUN, one))) == ["↺ load replayed saved 2.0 s TerminalError: no; failed last time"]
 
 
 def test_replayed_steps_fold():
@@ -164,7 +164,7 @@ def test_html_is_escaped():
     made.apply([started(one, reason=evil), failed(one, 1, message=evil)])
     html = made.html(NOW)
     assert evil not in html
-    assert html.count("&lt;script&gt;") == 5  # workflow, key, step, error, reason
+    assert html.count("&lt;script&gt;") == 9  # run: 2 x 2 names; step: 3 x; error; reason
     assert "http" not in html  # no outside resources
 
 
