@@ -1,6 +1,6 @@
 """Looking at the journal from outside, and answering it. Nothing here runs a step.
 
-Only ``load`` and ``diff`` unpickle values, of entries that are authentic. Where JupyterLab shows it, it is the explorer.
+Only ``load`` and ``diff`` unpickle values, of entries that are authentic. JupyterLab shows the explorer.
 """
 
 from __future__ import annotations
@@ -117,10 +117,10 @@ class JournalView(HistoryMethods):
             magics = "durable" in shell.magics_manager.magics["line"]
             expression = self._expression or (None if magics else "journal()")
             widget = explorer_widget(Explorer(self._settings, shell, expression))
-        except Exception:  # noqa: BLE001  without widgets, or with old ones, the table is there all the same
+        except Exception:  # without widgets, or with old ones, the table is there all the same
             logging.getLogger("notebook_durable").debug("the explorer could not be made", exc_info=True)
             return {}
-        shown: dict[str, Any] = widget._repr_mimebundle_()  # noqa: SLF001  IPython's protocol
+        shown: dict[str, Any] = widget._repr_mimebundle_()
         bundle = shown[0] if isinstance(shown, tuple) else shown
         return {**bundle, "text/plain": repr(self), "text/html": self._repr_html_()}
 

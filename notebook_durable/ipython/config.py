@@ -32,7 +32,7 @@ class Durable(Configurable):
     widgets = Bool(
         True, help="Show durable cells and the journal as widgets. False: as HTML, for front ends without ipywidgets."
     ).tag(config=True)
-    observers = List(
+    observers: Any = List(
         [], help="Get the events of durable cells: objects with notify(event), see notebook_durable.events."
     ).tag(config=True)
 

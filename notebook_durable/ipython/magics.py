@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import builtins
+import keyword
 from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -90,7 +91,7 @@ class _Magics:
 
     def _load(self, found: Recorded, variable: str | None) -> None:
         name = variable_for(found.step) if variable is None else variable
-        if not name.isidentifier() or name != variable_for(name):
+        if not name.isidentifier() or keyword.iskeyword(name):
             raise ConfigurationError(f"--as {name}: not a variable's name")
         there = self._shell.user_ns.get(name, getattr(builtins, name, None))
         if variable is None and (callable(there) or isinstance(there, ModuleType)):

@@ -1,0 +1,218 @@
+"""What the explorer shows of a journal, as plain JSON: runs, and the steps of one as rows. Unpickles nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from notebook_durable.history.log import RunLog
+from notebook_durable.model import Entry, EntryStatus, RunInfo, RunStatus, StepKey
+from notebook_durable.parts import parts_from
+from notebook_durable.protocols import Store
+from notebook_durable.redact import redact
+from notebook_durable.render import error_text, first_line, note
+
+__all__ = ["COLUMNS", "Snapshot", "Version", "list_runs", "overview", "snapshot", "state_of", "step_rows"]
+
+#: What a row of :func:`step_rows` holds. Those named in ``WORDS`` are indexes into its list of words.
+COLUMNS = (
+    "seq", "step", "version", "versions", "state", "execution", "began", "took", "spent", "attempts", "size", "type",
+    "error", "why", "how", "current",
+)  # fmt: skip
+WORDS = ("step", "state", "type", "error", "why", "how")
+_LONGEST = 200  # characters of a text in a row; the step itself shows all
+
+_STATES = {
+    EntryStatus.SUCCEEDED: "done",
+    EntryStatus.FAILED: "failed",
+    EntryStatus.INTERRUPTED: "interrupted",
+    EntryStatus.CANCELLED: "cancelled",
+    EntryStatus.UNSTORABLE: "not storable",
+    EntryStatus.IMPURE: "changed its input",
+    EntryStatus.SUPERSEDED: "superseded",
+}
+
+
+class Version(NamedTuple):
+    """Which version of which step an entry is: ``number``, from 1, of ``among``."""
+
+    key: StepKey
+    number: int
+    among: int
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A run as it was read, without the values.
+
+    Attributes:
+        log: its entries, without payloads.
+        sizes: bytes of their values, by ``seq``; missing if there is none.
+    """
+
+    log: RunLog
+    sizes: Mapping[int, int]
+
+    @cached_property
+    def versions(self) -> dict[int, Version]:
+        """By ``seq``. An entry that stood in several places has the one that it has now, or had last."""
+        found: dict[int, Version] = {}
+        for key, entries in self.log.versions.items():
+            for number, entry in enumerate(entries, 1):
+                found[entry.seq] = Version(key, number, len(entries))
+        for step in self.log.current:
+            entries = self.log.versions[step.key]
+            number = next(n for n, entry in enumerate(entries, 1) if entry.seq == step.entry.seq)
+            found[step.entry.seq] = Version(step.key, number, len(entries))
+        return found
+
+    @cached_property
+    def called(self) -> Mapping[int, str]:
+        """What the latest execution did with the entries it called, by ``seq``: "ran" or "replayed"."""
+        if not self.log.executions:
+            return {}
+        latest = self.log.executions[-1]
+        return {
+            step.entry.seq: "ran" if step.entry.execution >= latest.number else "replayed"
+            for step in self.log.calls(latest)
+        }
+
+    def current(self, key: StepKey) -> Entry | None:
+        """The entry that stands for a step now."""
+        return self._current.get(key)
+
+    @cached_property
+    def _current(self) -> dict[StepKey, Entry]:
+        return {step.key: step.entry for step in self.log.current}
+
+
+def snapshot(store: Store, info: RunInfo) -> Snapshot:
+    """Read a run and let go of its values."""
+    entries, sizes = [], {}
+    for entry in store.read(info.id):
+        if entry.payload is None:
+            entries.append(entry)
+        else:
+            sizes[entry.seq] = len(entry.payload)
+            entries.append(entry._replace(payload=None))
+    return Snapshot(RunLog(info, entries, store.executions(info.id)), sizes)
+
+
+def state_of(entry: Entry, *, owned: bool) -> str:
+    """Say in a word how an entry stands.
+
+    Args:
+        entry: the entry.
+        owned: somebody executes its run now.
+    """
+    if not entry.intact:
+        return "damaged"
+    if entry.status is EntryStatus.RUNNING:
+        if not owned:
+            return "cut off"
+        parts = parts_from(entry.code.inputs)
+        if parts.asks or parts.sleeps is not None:
+            return "asking" if parts.asks else "sleeping"
+        return "running" if entry.ended_at is None else "waiting"
+    return _STATES[entry.status]
+
+
+# --- the runs -----------------------------------------------------------------------------
+
+
+def list_runs(store: Store) -> dict[str, Any]:
+    """List all runs, newest first, archived ones too."""
+    return {"location": store.location, "runs": [_run(store, info) for info in store.runs(archived=True)]}
+
+
+def overview(info: RunInfo) -> dict[str, Any]:
+    """Describe a run."""
+    state = str(info.status).replace("_", " ")
+    if info.owner is not None:
+        state = "running"
+    elif info.status is RunStatus.RUNNING:
+        state = "cut off"
+    return {
+        "run": info.id, "name": str(info.run), "workflow": info.run.workflow, "key": info.run.key,
+        "number": info.number, "state": state, "archived": info.archived, "began": info.created_at,
+        "ended": info.ended_at, "steps": info.steps, "finished": info.finished, "entries": info.entries,
+        "executions": info.executions, "size": info.size, "pid": info.owner.pid if info.owner else None,
+        "notebook": {None: "", "*": "any"}.get(info.notebook, info.notebook or ""),
+    }  # fmt: skip
+
+
+def _run(store: Store, info: RunInfo) -> dict[str, Any]:
+    executions = store.executions(info.id)
+    took = sum(max(0.0, one.ended_at - one.started_at) for one in executions if one.ended_at is not None)
+    last = executions[-1].started_at if executions else info.created_at
+    return {**overview(info), "took": took, "last": last}
+
+
+# --- the steps of one ---------------------------------------------------------------------
+
+
+class _Words:
+    """Texts by number: 10,000 rows say the same few things."""
+
+    def __init__(self) -> None:
+        self.all: list[str] = []
+        self._places: dict[str, int] = {}
+        self._shown: dict[str, str] = {}
+
+    def __call__(self, text: str) -> int:
+        if text not in self._places:
+            self._places[text] = len(self.all)
+            self.all.append(text)
+        return self._places[text]
+
+    def shown(self, text: str) -> int:
+        """The same for a text that may hold a secret, cut to one line."""
+        if text not in self._shown:
+            self._shown[text] = first_line(redact(text), _LONGEST)
+        return self(self._shown[text])
+
+
+def step_rows(shot: Snapshot, start: int = 0, count: int | None = None) -> dict[str, Any]:
+    """Write entries as rows: those that the run stands at in the order of their calls, then history.
+
+    Args:
+        shot: the run.
+        start, count: which of the rows; all by default.
+
+    Returns:
+        ``columns``, ``words`` and ``rows``; ``total`` counts all rows.
+    """
+    order = [step.entry for step in shot.log.current]
+    order += [entry for entry in shot.log.entries if entry.seq not in shot.log.current_seqs]
+    words = _Words()
+    stop = len(order) if count is None else start + count
+    row = _row_writer(shot, words)
+    rows = [row(entry) for entry in order[start:stop]]
+    return {
+        "columns": list(COLUMNS), "texts": list(WORDS), "words": words.all, "rows": rows, "total": len(order),
+        "start": start,
+    }  # fmt: skip
+
+
+def _row_writer(shot: Snapshot, words: _Words) -> Callable[[Entry], list[Any]]:
+    owned = shot.log.info.owner is not None
+    current = shot.log.current_seqs
+
+    def write(entry: Entry) -> list[Any]:
+        version = shot.versions[entry.seq]
+        step, state = words(str(version.key)), words(state_of(entry, owned=owned))
+        how, stands = words(shot.called.get(entry.seq, "")), int(entry.seq in current)
+        place: Sequence[Any] = (entry.seq, step, version.number, version.among, state)
+        if not entry.intact:
+            # Nothing else in it can be believed.
+            said = words(note(entry))
+            return [*place, 0, None, 0, 0, 0, shot.sizes.get(entry.seq, 0), words(""), words(""), said, how, stands]
+        return [
+            *place, entry.execution, entry.started_at or None, round(entry.duration, 4), round(entry.spent, 4),
+            entry.attempts, shot.sizes.get(entry.seq, 0), words(entry.value_type), words.shown(error_text(entry.error)),
+            words.shown("; ".join(filter(None, (parts_from(entry.code.inputs).why, note(entry))))), how, stands,
+        ]  # fmt: skip
+
+    return write
