@@ -16,8 +16,8 @@ from notebook_durable.ipython.tracebacks import Display, relabel, show, touches,
 from notebook_durable.signals import SigintGuard
 
 if TYPE_CHECKING:
-    from notebook_durable.ipython.recorder import OutputRecorder
     from notebook_durable.engine.session import Session
+    from notebook_durable.ipython.recorder import OutputRecorder
 
 __all__ = ["Cell", "Timer", "check_stacked"]
 

@@ -102,7 +102,10 @@ class LiveOutput:
         started, self._started = self._started, False
         if started:
             self._show(update=self._live)
-        self._close_widget()
+        if self._widget is not None:
+            self._send_changes()
+            widget, self._widget = self._widget, None
+            widgets.retire(widget)
 
     # -- drawing
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
+from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from notebook_durable.question import Question
 if TYPE_CHECKING:
     from notebook_durable.engine.controls import Controls
 
-__all__ = ["VIEW", "make_panel", "obey", "panel_class"]
+__all__ = ["VIEW", "make_panel", "obey", "panel_class", "retire"]
 
 _log = logging.getLogger("notebook_durable")
 
@@ -80,6 +81,24 @@ def make_panel(look: Callable[[], Mapping[str, Any]], hear: Callable[[Mapping[st
 
     panel.on_msg(on_message)
     return panel
+
+
+_retired: deque[Any] = deque()
+_KEPT = 8
+
+
+def retire(panel: Any) -> None:
+    """Close a panel of a cell that has ended, a few cells later.
+
+    A page that was loaded anew while the cell ran still shows it: there the picture of the end, which takes the place
+    of the panel everywhere else, doesn't arrive.
+    """
+    _retired.append(panel)
+    while len(_retired) > _KEPT:
+        try:
+            _retired.popleft().close()
+        except Exception:  # noqa: BLE001  it is out of sight already
+            _log.debug("a live panel could not be closed", exc_info=True)
 
 
 def obey(content: Mapping[str, Any], controls: Controls, question_of: Callable[[int], Question | None]) -> str:

@@ -192,7 +192,10 @@ def live(monkeypatch):
 
 
 def test_the_widget_takes_the_place_of_the_picture(live):
-    """First a picture, at once; then the widget beside one; in the end a picture alone, and the widget is gone."""
+    """First a picture, at once; then the widget beside one; in the end a picture alone.
+
+    The widget hears the end too, for a page that was loaded meanwhile, and is closed some cells later.
+    """
     output, widget, _, pub = live
     output.notify(StepEnded(RUN, entry(status=EntryStatus.SUCCEEDED, spent=1.0)))
     output.notify(ExecutionEnded(RUN, Outcome.COMPLETED, time.time()))
@@ -206,6 +209,10 @@ def test_the_widget_takes_the_place_of_the_picture(live):
     assert set(last) == {"text/plain", "text/html"}
     assert "running since" not in last["text/html"]
     assert "1 run" in last["text/plain"]
+    widget.wait_for(lambda message: message.get("head", {}).get("outcome") == "completed")
+    assert widget.closed == 0
+    for _ in range(8):
+        panel_module.retire(FakeWidget(dict, None))
     assert widget.closed == 1
 
 
