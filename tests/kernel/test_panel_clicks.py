@@ -227,7 +227,7 @@ def test_without_a_subshell_a_busy_kernel_is_deaf(kernel, name):
 
 
 def test_what_a_notebook_keeps(live, name):
-    """A picture, a widget beside a picture, and in the end a picture alone. Eight widgets later it is closed. In any kernel."""
+    """A picture, a widget beside a picture, and in the end a picture alone; eight widgets later it is closed."""
     front = FrontEnd(live, subshell=False).start(f"%%durable {name}\nctx.run('work', time.sleep, 1.5)").finish()
     kinds = [VIEW in display for display in front.displays]
     assert (kinds[0], kinds[-1], sum(kinds)) == (False, False, 1)

@@ -171,7 +171,7 @@ def test_somebody_elses_timer_is_not_late():
 
 def test_alarms_nest():
     """The inner one rings first, the outer one after it."""
-    with pytest.raises(KeyError), Alarm(LONG, KeyError, frozenset()):  # noqa: SIM117
+    with pytest.raises(KeyError), Alarm(LONG, KeyError, frozenset()):
         with pytest.raises(LookupError), Alarm(SHORT, LookupError, frozenset()):
             time.sleep(LONG)
         raise KeyError

@@ -96,9 +96,7 @@ def test_pause_holds_the_countdown_and_resume_goes_on_with_it(lab):
     began = lab.clock.now
     when_waiting(lab, "x", lambda controls, seq: controls.pause(seq), 4)
     when_waiting(lab, "x", lambda controls, seq: controls.resume(seq), 1000)
-    assert (
-        lab.play(lambda ctx: ctx.run("x", flaky, initial_retry_interval=10, max_retry_duration=60)) == "done"
-    )
+    assert lab.play(lambda ctx: ctx.run("x", flaky, initial_retry_interval=10, max_retry_duration=60)) == "done"
     assert [at - began for at in flaky.at] == [0, 1006]
     assert [(event.kind, event.until) for event in lab.events.of(StepWaiting)] == [
         ("paused", None),
@@ -201,7 +199,7 @@ def test_a_real_clock_is_woken_from_another_thread(lab):
 
     lab.clock = SystemClock()
 
-    def click_when_waiting():
+    def click_when_waiting(seq):
         while not lab.session.controls.retry(seq):
             threading.Event().wait(0.005)
 
@@ -220,7 +218,7 @@ def test_a_real_clock_is_woken_from_another_thread(lab):
 
     failing_once = {"x": Once([1, 2]), "y": Once([1, 2])}
     for seq, body in ((0, lambda ctx: ctx.run("x", failing_once["x"].pop, initial_retry_interval=60)), (1, in_a_task)):
-        clicking = threading.Thread(target=click_when_waiting)
+        clicking = threading.Thread(target=click_when_waiting, args=(seq,))
         lab.open().close(None)  # so that there is a session for the thread to look at
         clicking.start()
         assert lab.play(body) == "done"
@@ -388,7 +386,7 @@ def test_resolving_what_is_not_asked(lab):
     """The error names what is open."""
     lab.clock.after(1.0, lambda: lab.session.controls.answer(0, "yes"))
     lab.play(ask)
-    with pytest.raises(ConfigurationError, match="no open promise 'publish\\?'. None is open"):
+    with pytest.raises(ConfigurationError, match=r"no open promise 'publish\?'. None is open"):
         resolve(lab.store, log(lab), "publish?", "yes", now=0.0)
 
 

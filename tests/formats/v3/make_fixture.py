@@ -44,7 +44,8 @@ def make(folder: Path) -> None:
             program.body(session.context)
             entry = session.journal.get(3)
             outputs = '[{"output_type": "stream", "name": "stdout", "text": "adding\\n"}]'
-            store.record(session.claim, entry, None, Extra('{"kind": "text", "type": "dict", "text": "{1: 3.5}"}', outputs))
+            preview = '{"kind": "text", "type": "dict", "text": "{1: 3.5}"}'
+            store.record(session.claim, entry, None, Extra(preview, outputs))
             session.close(None)
             store.post(session.claim.id, Message(0, -1, Ask.STOP, text="left over", at=5.0))
         with closing(sqlite3.connect(place / "journal.db", isolation_level=None)) as connection:
