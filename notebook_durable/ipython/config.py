@@ -46,9 +46,14 @@ class Durable(Configurable):
         IPython logs what this raises and goes on. A notebook that runs with nobody there would then retry without end,
         although its author had set a limit.
         """
-        names = list(config.get(type(self).__name__, {}))
+        given = config.get(type(self).__name__, {})
+        names = list(given)
+        # traitlets takes copies, and there is none of a lock: observers and stores are handed on as they are.
+        objects = {name: given.pop(name) for name in ("observers", "store") if name in given}
         try:
             super().update_config(config)
+            for name, value in objects.items():
+                setattr(self, name, value)
         except TraitError as error:
             self._refused.update(dict.fromkeys(names, str(error)))
             raise

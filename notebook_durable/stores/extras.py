@@ -45,9 +45,7 @@ def read(
         rows = connection.execute(query + _PLACES, (run_id, run_id)).fetchall()
     else:
         rows = [
-            row
-            for seq in seqs
-            for row in connection.execute(f"{query} place = ?", (place(run_id, seq),)).fetchall()
+            row for seq in seqs for row in connection.execute(f"{query} place = ?", (place(run_id, seq),)).fetchall()
         ]
     found = {}
     for seq, preview, outputs, mark in rows:

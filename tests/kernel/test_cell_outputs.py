@@ -159,3 +159,46 @@ def test_headless_nothing_floods(kernels):
     assert ran.of("comm_open") == []
     assert ran.stream("stderr") == ""
     assert "attempt 4" in ran.panels[-1]
+
+
+def test_observers_of_the_users_own(live, name):
+    """%config Durable.observers: they get every event; one that fails is told once and harms nobody."""
+    live.run(
+        "class Keeps:\n    def __init__(self): self.seen = []\n"
+        "    def notify(self, event): self.seen.append(type(event).__name__)\n"
+        "class Fails:\n    def notify(self, event): raise RuntimeError('mine')\n"
+        "keeps = Keeps()"
+    )
+    assert live.run("%config Durable.observers = [Fails(), keeps]").stream("stderr") == ""
+    ran = live.run(f"%%durable {name}\n[ctx.run('x', abs, -i) for i in range(3)]")
+    assert ran.result == "[0, 1, 2]"
+    assert ran.stream("stderr").count("RuntimeError: mine") == 1
+    assert live.value("keeps.seen[0], keeps.seen.count('StepEnded'), keeps.seen[-1]") == (
+        "('ExecutionStarted', 3, 'ExecutionEnded')"
+    )
+    live.run("from notebook_durable.progress import as_dict; import json")
+    live.run("class Prints:\n    def notify(self, event): lines.append(json.dumps(as_dict(event)))\nlines = []")
+    live.run("%config Durable.observers = [Prints()]")
+    live.run(f"%%durable {name}\nctx.run('y', abs, -1)")
+    assert '"step": "y"' in live.value("lines[1]")
+    assert "method notify" in live.run("%config Durable.observers = [1]").stream("stderr")
+    live.run("%config Durable.observers = []")
+
+
+def test_spans_of_a_cell(start_this_kernel):
+    """The line of the README: each step is a span of OpenTelemetry."""
+    kernel = start_this_kernel()
+    kernel.run("%load_ext notebook_durable")
+    ran = kernel.run(
+        "from opentelemetry import trace\n"
+        "from opentelemetry.sdk.trace import TracerProvider\n"
+        "from opentelemetry.sdk.trace.export import SimpleSpanProcessor\n"
+        "from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter\n"
+        "kept = InMemorySpanExporter(); provider = TracerProvider()\n"
+        "provider.add_span_processor(SimpleSpanProcessor(kept)); trace.set_tracer_provider(provider)\n"
+        "from notebook_durable.otel import TracingObserver\n"
+    )
+    assert ran.status == "ok", ran.error
+    assert kernel.run("%config Durable.observers = [TracingObserver()]").stream("stderr") == ""
+    kernel.run("%%durable traced\nctx.run('x', abs, -1)")
+    assert kernel.value("sorted(span.name for span in kept.get_finished_spans())") == "['durable traced', 'x']"
