@@ -174,8 +174,8 @@ class Store(Protocol):
     def runs(self, workflow: str | None = None, *, archived: bool = False) -> Sequence[RunInfo]:
         """List runs, newest first. Needs no claim, takes no lock, unpickles nothing."""
 
-    def read(self, run_id: int) -> Sequence[Entry]:
-        """Return the entries of any run, as ``entries`` does. Needs no claim and takes no lock."""
+    def read(self, run_id: int, seqs: Collection[int] | None = None) -> Sequence[Entry]:
+        """Return the entries of any run, or some of them, as ``entries`` does. Needs no claim and takes no lock."""
 
     def executions(self, run_id: int) -> Sequence[ExecutionInfo]:
         """List the executions of a run, oldest first. Needs no claim and takes no lock."""

@@ -202,11 +202,11 @@ class MemoryStore:
                 if (archived or not run.archived) and workflow in (None, run.run.workflow)
             ]
 
-    def read(self, run_id: int) -> Sequence[Entry]:
-        """Return the entries of any run."""
+    def read(self, run_id: int, seqs: Collection[int] | None = None) -> Sequence[Entry]:
+        """Return the entries of any run, or some of them."""
         with self._mutex:
             entries = self._find(run_id).entries
-            return [entries[seq] for seq in sorted(entries)]
+            return [entries[seq] for seq in sorted(entries) if seqs is None or seq in seqs]
 
     def detached(self, run_id: int) -> Sequence[Entry]:
         """Return what was recorded for a run by an execution that had lost it, oldest first."""

@@ -282,11 +282,13 @@ class SqliteStore:
             infos = runs.listed(connection, workflow, archived)
         return [info if self._is_executed(info) else runs.without_owner(info) for info in infos]
 
-    def read(self, run_id: int) -> Sequence[Entry]:
-        """Return the entries of any run, as ``entries`` does."""
+    def read(self, run_id: int, seqs: Collection[int] | None = None) -> Sequence[Entry]:
+        """Return the entries of any run, or some of them, as ``entries`` does."""
         with self._reading() as connection:
             run = runs.find(connection, run_id, self.location).run
-        return self._entries(run_id, run)
+        if seqs is None:
+            return self._entries(run_id, run)
+        return [entry for seq in sorted(seqs) for entry in self._entries(run_id, run, seq)]
 
     def detached(self, run_id: int) -> Sequence[Entry]:
         """Return what was recorded for a run by a kernel that had lost it, oldest first."""
@@ -441,10 +443,11 @@ class SqliteStore:
             known = self._marks[run_id] = run, rows.identity(table, self._db.meta.journal_id, run_id, run)
         return known[1]
 
-    def _entries(self, run_id: int, run: RunId) -> list[Entry]:
-        first = rows.place(run_id, 0)
+    def _entries(self, run_id: int, run: RunId, seq: int | None = None) -> list[Entry]:
+        first = rows.place(run_id, seq or 0)
+        last = first | 0xFFFFFFFF if seq is None else first
         with self._reading() as connection:
-            found = connection.execute(_GET, (first, first | 0xFFFFFFFF))
+            found = connection.execute(_GET, (first, last))
             try:
                 if not self._trusted:
                     return rows.untrusted_from(found)

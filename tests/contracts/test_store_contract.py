@@ -466,3 +466,11 @@ class TestForPeople:
         again = store.claim(RUN, ME, now=2.0)
         assert store.extras(again.id) == {}
         assert list(store.inbox(again.id)) == []
+
+    def test_some_entries(self, store: Any) -> None:
+        """Those that are asked for, by ``seq``; what isn't there is left out."""
+        claim = store.claim(RUN, ME, now=1.0)
+        for seq in (0, 1, 3):
+            store.record(claim, SMALL._replace(seq=seq))
+        assert [entry.seq for entry in store.read(claim.id, [3, 2, 0])] == [0, 3]
+        assert list(store.read(claim.id, [])) == []
