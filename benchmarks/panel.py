@@ -27,7 +27,10 @@ def mark():
 def took(n):
     return [(now - then) / n * 1e6 for now, then in zip((time.perf_counter(), time.process_time()), began)]
 """
-PANEL = "%%durable {name} --no-output\nmark()\nfor i in range({n}): ctx.run('tiny', tiny, i)\nprint(json.dumps(took({n})))"
+PANEL = (
+    "%%durable {name} --no-output\nmark()\nfor i in range({n}): ctx.run('tiny', tiny, i)\n"
+    "print(json.dumps(took({n})))"
+)
 KEPT = PANEL.replace(" --no-output", "")
 BARE = (
     "with durable({name!r}, observers=[]) as ctx:\n    mark()\n    for i in range({n}): ctx.run('tiny', tiny, i)\n"

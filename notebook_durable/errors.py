@@ -299,6 +299,8 @@ class StepTimeoutError(DurableError, TimeoutError):
         super().__init__(f"step '{step}' took longer than its timeout of {timeout:g} s")
         self.step = step
         self.timeout = timeout
+        #: Whose limit it was, while it is on its way there: a run inside of the step must not take it for its own.
+        self.limit: Any = None
 
 
 class UnknownSerializerError(ReplayError):

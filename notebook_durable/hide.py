@@ -62,6 +62,10 @@ class Hider:
     def __bool__(self) -> bool:
         return bool(self._forms)
 
+    def finds(self, text: str) -> bool:
+        """Tell whether a text may hold one of them. Quick, and wrong now and then."""
+        return any(head in text for head in self._heads)
+
     def __call__(self, text: str) -> str:
         for head in self._heads:
             if head in text:
@@ -171,7 +175,7 @@ def _texts(value: Any, depth: int, *, all_of_it: bool) -> Iterator[str]:
     """Yield the texts in a value that is secret."""
     if isinstance(value, str):
         yield str.__str__(value)
-        yield from _PASSWORD_IN_URL.findall(value[:_LONGEST])
+        yield from _in_urls(value)
     elif isinstance(value, (bytes, bytearray)):
         if len(value) <= _LONGEST:
             yield bytes(value).decode("utf-8", "ignore")
@@ -191,11 +195,20 @@ def _texts(value: Any, depth: int, *, all_of_it: bool) -> Iterator[str]:
         yield from (text for _, one in _own_fields(value) for text in _texts(one, depth - 1, all_of_it=all_of_it))
 
 
+def _in_urls(text: str) -> Iterator[str]:
+    """Yield the passwords in URLs, as they stand there and as a driver, which unquotes them, gets them."""
+    text = text[:_LONGEST]
+    if "@" in text:
+        for password in _PASSWORD_IN_URL.findall(text):
+            yield password
+            if "%" in password:
+                yield urllib.parse.unquote(password)
+
+
 def _inside(value: Any, extra: Collection[str], depth: int) -> Iterator[str]:
     """Yield what is under secrets' names in a value that is no secret itself."""
     if isinstance(value, str):
-        if "@" in value[:_LONGEST]:
-            yield from _PASSWORD_IN_URL.findall(value[:_LONGEST])
+        yield from _in_urls(value)
         return
     if callable(reveal := getattr(type(value), "get_secret_value", None)):
         yield from _texts(reveal(value), 1, all_of_it=True)
@@ -236,7 +249,7 @@ _environment: tuple[dict[Any, Any], frozenset[str]] = ({}, frozenset())
 
 
 def _in_environment() -> frozenset[str]:
-    """Return the values of environment variables with secrets' names."""
+    """Return the values of environment variables with secrets' names, and the passwords in URLs of all others."""
     global _environment
     now = getattr(os.environ, "_data", None)  # comparing what is inside takes a twentieth of the time
     if not isinstance(now, dict):
@@ -245,6 +258,8 @@ def _in_environment() -> frozenset[str]:
     if now != before:
         named = [value for name, value in os.environ.items() if is_secret_name(name) and name not in _NO_SECRETS]
         # Places are no secrets, and stand everywhere: SSH_AUTH_SOCK.
-        found = frozenset(value for value in named if _is_hidden(value) and not _is_place(value))
+        secret = {value for value in named if _is_hidden(value) and not _is_place(value)}
+        in_urls = {password for value in os.environ.values() for password in _in_urls(value)}
+        found = frozenset(secret.union(filter(_is_hidden, in_urls)))
         _environment = dict(now), found
     return found

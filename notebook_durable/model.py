@@ -274,7 +274,7 @@ class Message:
 
     Attributes:
         id: its number in the store; 0 if it was not posted yet.
-        seq: the entry that it is for; -1 for the run.
+        seq: the entry that it is for; of ``Ask.STOP`` the number of the execution.
         payload: the answer to a promise.
         text: why, for people.
         at: seconds since the epoch.

@@ -18,7 +18,7 @@ from notebook_durable.events import (
     StoreFailed,
 )
 from notebook_durable.model import Entry
-from notebook_durable.redact import redact
+from notebook_durable.redact import HIDDEN, is_secret_name, redact
 
 __all__ = ["as_dict"]
 
@@ -100,11 +100,25 @@ def _attempt(event: AttemptFailed) -> dict[str, Any]:
     }
 
 
+def _without_secrets(value: Any, name: str = "") -> Any:
+    """Hide passwords in the texts of a choice, and the first value of a field with a secret's name."""
+    if value and not isinstance(value, (bool, list, tuple, Mapping)) and name and is_secret_name(name):
+        return HIDDEN
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, Mapping):
+        return {redact(str(key)): _without_secrets(one, str(key)) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_secrets(one, name) for one in value]
+    return value
+
+
 def _waiting(event: StepWaiting) -> dict[str, Any]:
     asked = event.question
     question = None
     if asked is not None:
-        question = {"text": redact(asked.text), "choices": list(asked.choices), "form": dict(asked.form)}
+        form = {redact(name): _without_secrets(first, name) for name, first in asked.form.items()}
+        question = {"text": redact(asked.text), "choices": _without_secrets(list(asked.choices)), "form": form}
     return {"kind": event.kind, "until": event.until, "question": question}
 
 

@@ -413,5 +413,8 @@ class Guard(Protocol):
             ConfigurationError: outside of the main thread, and where there is no SIGALRM.
         """
 
+    def around(self, block: AbstractContextManager[Any]) -> AbstractContextManager[None]:
+        """Enter and leave a block so that Stop can't cut that in two, and leave it for certain."""
+
     def watch(self, on_stop: Callable[[], Any] | None) -> AbstractContextManager[None]:
         """Call ``on_stop`` from another thread as soon as Stop arrives inside the block."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from notebook_durable.errors import ConfigurationError
+from notebook_durable.redact import redact
 
 __all__ = ["Question", "question", "question_from"]
 
@@ -43,7 +44,7 @@ class Question(NamedTuple):
                 if type(choice) is type(answer) and choice == answer:
                     return answer
             raise ConfigurationError(
-                f"'{self.text}' takes one of {', '.join(map(repr, self.choices))}, not {answer!r:.80}"
+                f"{self.text!r} takes one of {', '.join(map(repr, self.choices))}, not {answer!r:.80}"
             )
         if self.form:
             return self._filled_in(answer)
@@ -67,11 +68,11 @@ class Question(NamedTuple):
     def _filled_in(self, answer: Any) -> dict[str, Any]:
         if not isinstance(answer, Mapping):
             raise ConfigurationError(
-                f"'{self.text}' is a form: answer with a JSON object of {', '.join(self.form)}, not {answer!r:.80}"
+                f"{self.text!r} is a form: answer with a JSON object of {', '.join(self.form)}, not {answer!r:.80}"
             )
         unknown = [str(name) for name in answer if name not in self.form]
         if unknown:
-            raise ConfigurationError(f"'{self.text}' has no field '{unknown[0]}'; it has {', '.join(self.form)}")
+            raise ConfigurationError(f"{self.text!r} has no field '{unknown[0]}'; it has {', '.join(self.form)}")
         return {name: _field(name, first, answer.get(name, _UNSET)) for name, first in self.form.items()}
 
 
@@ -81,7 +82,7 @@ _UNSET: Any = object()
 def _field(name: str, first: Any, value: Any) -> Any:
     if isinstance(first, (list, tuple)):
         value = first[0] if value is _UNSET else value
-        if value not in first:
+        if not any(type(one) is type(value) and one == value for one in first):
             raise ConfigurationError(f"'{name}' takes one of {', '.join(map(repr, first))}, not {value!r:.80}")
         return value
     if value is _UNSET:
@@ -99,13 +100,17 @@ def question(text: str, choices: Sequence[Any] | None, form: Mapping[str, Any] |
     Raises:
         ConfigurationError: for choices or fields that can't be offered.
     """
+    if not isinstance(text, str):
+        raise ConfigurationError(f"question= takes text, not {text!r:.80}")
+    if choices is not None and not isinstance(choices, (list, tuple, range)):
+        raise ConfigurationError(f"choices= takes a list, such as ['yes', 'no'], not {choices!r:.80}")
+    if form is not None and not isinstance(form, Mapping):
+        raise ConfigurationError(f"form= takes names and first values, such as {{'amount': 10.0}}, not {form!r:.80}")
     if choices and form:
         raise ConfigurationError("give choices= or form=, not both: a form's field may be a list of choices")
-    if isinstance(choices, str):
-        raise ConfigurationError(f"choices= takes a list, such as ['yes', 'no'], not {choices!r:.80}")
     chosen = tuple(choices or ())
     for choice in chosen:
-        if not isinstance(choice, _SCALARS):
+        if not isinstance(choice, _SCALARS) or choice != choice:
             raise ConfigurationError(f"a choice is a text, a number, True, False or None, not {choice!r:.80}")
     if len(chosen) > _MOST:
         raise ConfigurationError(f"{len(chosen)} choices are more than the {_MOST} that can be shown: ask for a text")
@@ -119,7 +124,10 @@ def question(text: str, choices: Sequence[Any] | None, form: Mapping[str, Any] |
                 f"form= takes names and first values, such as {{'amount': 10.0, 'to': ['me', 'you']}}; "
                 f"{name!r:.40}: {first!r:.80} is neither text, number, True, False nor a list of them"
             )
-    return Question(text, chosen, {name: list(one) if isinstance(one, tuple) else one for name, one in fields.items()})
+    # It is kept and shown: without the password of a URL in it.
+    return Question(
+        redact(text), chosen, {name: list(one) if isinstance(one, tuple) else one for name, one in fields.items()}
+    )
 
 
 def question_from(text: str) -> Question | None:

@@ -130,7 +130,11 @@ class SigintGuard:
 
     def deadline(self, duration: float, error: Callable[[], BaseException]) -> AbstractContextManager[None]:
         """Raise ``error()`` in the block if it takes longer than ``duration`` seconds. See :class:`alarm.Alarm`."""
-        return Alarm(duration, error, _HELD_BACK)
+        return _Deadline(self, duration, error)
+
+    def around(self, block: AbstractContextManager[Any]) -> AbstractContextManager[None]:
+        """Enter and leave a block so that Stop can't cut that in two, and leave it for certain."""
+        return _Around(self, block)
 
     def cancelling(self, cancel: Callable[[], Any]) -> AbstractContextManager[None]:
         """While the block runs a nested event loop: Stop calls ``cancel`` instead of raising inside that loop.
@@ -272,6 +276,9 @@ class _Block:
         guard._depth += 1
         try:
             self._enter()
+            if guard._pending:
+                # Stop came meanwhile. A block whose entering fails is not left by `with`.
+                self._exit()
         finally:
             guard._depth -= 1
         guard._deliver_pending()
@@ -284,6 +291,41 @@ class _Block:
         finally:
             guard._depth -= 1
         guard._deliver_pending()
+
+
+class _Deadline(_Block):
+    """One block of :meth:`SigintGuard.deadline`."""
+
+    __slots__ = ("_alarm",)
+
+    def __init__(self, guard: SigintGuard, duration: float, error: Callable[[], BaseException]) -> None:
+        super().__init__(guard)
+        self._alarm = Alarm(duration, error, self._is_quiet)
+
+    def _is_quiet(self, frame: FrameType | None) -> bool:
+        return self._guard._depth > 0 or (frame is not None and frame.f_code in _HELD_BACK)
+
+    def _enter(self) -> None:
+        self._alarm.set()
+
+    def _exit(self) -> None:
+        self._alarm.clear()
+
+
+class _Around(_Block):
+    """One block of :meth:`SigintGuard.around`."""
+
+    __slots__ = ("_block",)
+
+    def __init__(self, guard: SigintGuard, block: AbstractContextManager[Any]) -> None:
+        super().__init__(guard)
+        self._block = block
+
+    def _enter(self) -> None:
+        self._block.__enter__()
+
+    def _exit(self) -> None:
+        self._block.__exit__(None, None, None)
 
 
 class _Shield(_Block):

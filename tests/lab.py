@@ -15,6 +15,7 @@ from notebook_durable.engine.session import Ports, Session
 from notebook_durable.events import Event
 from notebook_durable.executors.inline import InlineExecutor
 from notebook_durable.model import Entry, Owner, RunId, RunInfo
+from notebook_durable.previews import preview
 from notebook_durable.protocols import Store
 from notebook_durable.retry import RetryPolicy
 from notebook_durable.serializers.codec import DefaultCodec
@@ -78,6 +79,7 @@ class Lab(Outside):
             clock=self.clock,
             guard=SigintGuard(),
             observers=(self.events,),
+            previewer=preview,
         )
         policy = how.pop("policy", RetryPolicy())
         self.session = Session(

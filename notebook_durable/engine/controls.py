@@ -15,11 +15,15 @@ __all__ = ["Controls", "Request"]
 
 
 class Request(NamedTuple):
-    """Something asked of a waiting step: what, the answer to a promise, and why (for people)."""
+    """Something asked of a waiting step: what, the answer to a promise, and why (for people).
+
+    ``message`` is its number in the mailbox, 0 if it didn't come that way.
+    """
 
     ask: Ask
     value: Any = None
     text: str = ""
+    message: int = 0
 
 
 class Controls:
@@ -113,14 +117,12 @@ class _Waiter:
             except RuntimeError:
                 pass  # the loop was closed: nobody waits any more
 
-    def take(self) -> Request | None:
-        """Return the oldest request, None if there is none."""
-        request = self._requests.popleft() if self._requests else None
-        if not self._requests:
-            self._event.clear()
-            if self._wake is not None:
-                self._wake.clear()
-        return request
+    def take(self) -> list[Request]:
+        """Return all requests, oldest first."""
+        taken = []
+        while self._requests:
+            taken.append(self._requests.popleft())
+        return taken
 
     def is_set(self) -> bool:
         return bool(self._requests)

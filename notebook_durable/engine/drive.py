@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -125,13 +125,13 @@ def _write(session: Session, effect: Effect) -> None:
             session.record(effect.entry, effect.attempt, effect.extra)
 
 
-def _wait(session: Session, effect: Wait) -> Request | None:
+def _wait(session: Session, effect: Wait) -> list[Request]:
     with session.controls.waiting(effect.seq) as waiter:
         session.clock.wait(waiter, effect.delay, session.look_into_mailbox)
         return waiter.take()
 
 
-async def _wait_async(session: Session, effect: Wait) -> Request | None:
+async def _wait_async(session: Session, effect: Wait) -> list[Request]:
     with session.controls.waiting(effect.seq) as waiter:
         await session.clock.wait_async(waiter, effect.delay, session.look_into_mailbox)
         return waiter.take()
@@ -142,15 +142,9 @@ def _call(session: Session, effect: Call, name: str) -> Any:
     try:
         # Inside of the try: Stop may come between any two instructions, and must not leave the mark behind.
         current_step.set((session, name))
-        if effect.on_stop is None and effect.timeout is None:
-            if effect.recording is None:
-                return session.executor.call(effect.fn, effect.args, effect.kwargs)
-            with effect.recording:
-                return session.executor.call(effect.fn, effect.args, effect.kwargs)
-        with ExitStack() as around:
-            _surround(session, effect, around)
-            if effect.timeout is not None and not inspect.iscoroutinefunction(effect.fn):
-                around.enter_context(session.guard.deadline(effect.timeout, lambda: _too_long(effect, name)))
+        if effect.on_stop is None and effect.timeout is None and effect.recording is None:
+            return session.executor.call(effect.fn, effect.args, effect.kwargs)
+        with _recording(session, effect), session.guard.watch(effect.on_stop), _deadline(session, effect, name):
             return session.executor.call(effect.fn, effect.args, effect.kwargs)
     finally:
         current_step.set(before)
@@ -161,8 +155,7 @@ def _wait_for(session: Session, awaitable: Any, effect: Call, name: str) -> Any:
     before = current_step.get()
     try:
         current_step.set((session, name))
-        with ExitStack() as around:
-            _surround(session, effect, around)
+        with _recording(session, effect), session.guard.watch(effect.on_stop):
             return session.executor.wait(_timed(awaitable, effect, name), session.guard)
     finally:
         current_step.set(before)
@@ -174,18 +167,23 @@ async def _awaited(session: Session, awaitable: Any, effect: Call, name: str) ->
         current_step.set((session, name))
         if effect.on_stop is None and effect.timeout is None and effect.recording is None:
             return await awaitable
-        with ExitStack() as around:
-            _surround(session, effect, around)
+        with _recording(session, effect), session.guard.watch(effect.on_stop):
             return await _timed(awaitable, effect, name)
     finally:
         current_step.set(before)
 
 
-def _surround(session: Session, effect: Call, around: ExitStack) -> None:
-    if effect.recording is not None:
-        around.enter_context(effect.recording)
-    if effect.on_stop is not None:
-        around.enter_context(session.guard.watch(effect.on_stop))
+_NOTHING = nullcontext()
+
+
+def _recording(session: Session, effect: Call) -> AbstractContextManager[None]:
+    return _NOTHING if effect.recording is None else session.guard.around(effect.recording)
+
+
+def _deadline(session: Session, effect: Call, name: str) -> AbstractContextManager[None]:
+    if effect.timeout is None or inspect.iscoroutinefunction(effect.fn):
+        return _NOTHING
+    return session.guard.deadline(effect.timeout, lambda: _too_long(effect, name))
 
 
 def _timed(awaitable: Any, effect: Call, name: str) -> Any:
@@ -204,7 +202,9 @@ async def _with_timeout(awaitable: Any, effect: Call, name: str) -> Any:
 
 
 def _too_long(effect: Call, name: str) -> StepTimeoutError:
-    return StepTimeoutError(name, effect.timeout or 0.0)
+    error = StepTimeoutError(name, effect.timeout or 0.0)
+    error.limit = effect.owner
+    return error
 
 
 def home_task() -> asyncio.Task[Any] | None:

@@ -40,6 +40,7 @@ class Call:
     hold: bool = True
     timeout: float | None = None
     recording: Recording | None = None
+    owner: Any = None  # whose limit it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,8 @@ class Sleep:
 class Wait:
     """Wait ``delay`` seconds (None: without end) for the next attempt, an answer, or a request for this entry.
 
-    The driver sends back the :class:`~notebook_durable.engine.controls.Request` that ended it; None if it was time.
+    The driver sends back the requests (:class:`~notebook_durable.engine.controls.Request`) that ended it, oldest first;
+    none if it was time.
     """
 
     seq: int

@@ -23,6 +23,7 @@ from notebook_durable.engine.waiting import wait_flow
 from notebook_durable.errors import (
     NotStorableError,
     ReplayError,
+    StepTimeoutError,
     TerminalError,
     UndefinedClassError,
     UnknownSerializerError,
@@ -30,7 +31,6 @@ from notebook_durable.errors import (
 from notebook_durable.events import AttemptFailed, StepDamaged, StepEnded, StepReplayed, StepStarted, StepWaiting
 from notebook_durable.model import Ask, Entry, EntryStatus, Failure, Payload, StepCode
 from notebook_durable.parts import parts_from
-from notebook_durable.redact import redact
 
 if TYPE_CHECKING:
     from notebook_durable.engine.session import Session
@@ -70,7 +70,7 @@ def step_flow(session: Session, spec: StepSpec, place: Place, follows: int | Non
         found.match = match = Match(entry, reason="was cancelled last time, and nothing cancels it now")
     if entry is not None and match.damaged:
         session.emit(StepDamaged, entry, match.reason)
-    session.stop_if_asked()
+    session.stop_if_asked(place)
     if spec.waits is not None:
         return (yield from wait_flow(session, spec, place, follows, found))
     return (yield from _Live(session, spec, place, follows, found).run())
@@ -155,11 +155,11 @@ class _Live:
         self._s = session
         self._spec = spec
         entry = first_entry(session, spec, place, follows, found.match)
-        code, self._reason, texts = record_of(session, spec, place, found)
+        self._people = ForPeople(session, spec, found.call)
+        code, self._reason, texts = record_of(session, spec, place, found, self._people)
         self._entry = entry._replace(code=code)
         self._begin_with: tuple[Mapping[str, str], Sequence[Entry]] = texts, found.superseded
         self._call = found.call
-        self._people = ForPeople(session, spec, found.call)
         self._spent = entry.spent
         self._stops = session.guard.stops
         self._start = session.clock.monotonic()
@@ -178,9 +178,12 @@ class _Live:
             try:
                 value = yield Call(
                     self._spec.fn, self._spec.args, self._spec.kwargs, options.on_stop, hold,
-                    options.time_limit, self._people.record(),
+                    options.time_limit, self._people.record(), self._spec,
                 )  # fmt: skip
-            except Exception as error:  # noqa: BLE001  _failed raises it, or decides to retry
+            except Exception as error:
+                if isinstance(error, StepTimeoutError) and self._is_foreign(error):
+                    yield from self._stopped(error, begun=True, called=True)
+                    raise
                 delay = yield from self._failed(error)
                 yield from self._wait(delay, error)
                 self._reason = self._changed_by_attempt()
@@ -189,6 +192,14 @@ class _Live:
                 raise
             else:
                 return (yield from self._succeeded(value))
+
+    def _is_foreign(self, error: StepTimeoutError) -> bool:
+        """Tell whether it is the limit of a step around this one's run that is over: that ends this run too."""
+        limit, error.limit = error.limit, None
+        if limit is None or limit is self._spec:
+            return False
+        error.limit = limit
+        return True
 
     def _begin(self) -> Flow:
         clock = self._s.clock
@@ -206,13 +217,13 @@ class _Live:
             texts, superseded = self._begin_with
             self._begin_with = {}, ()
             yield Begin(self._entry, self._entry.at_most_once, texts, superseded)
+            if self._s.bus:
+                self._s.bus.emit(StepStarted(self._s.run, self._entry, self._spec.policy.max_attempts, self._reason))
         except Exception:
             raise
-        except BaseException as stop:
+        except BaseException as stop:  # also one that came while the panel was drawn
             yield from self._stopped(stop, begun=True, called=False)
             raise
-        if self._s.bus:
-            self._s.bus.emit(StepStarted(self._s.run, self._entry, self._spec.policy.max_attempts, self._reason))
         self._reason = ""
 
     def _ended(self, status: EntryStatus, **changes: Any) -> Entry:
@@ -309,7 +320,9 @@ class _Live:
         named = NotStorableError(error.type_name, error.path, error.reason, self._spec.name)
         where = f" at {error.path} inside the value" if error.path else ""
         why = f" ({error.reason})" if error.reason else ""
-        entry = self._ended(EntryStatus.UNSTORABLE, note=redact(f"not storable: {error.type_name}{where}{why}"))
+        entry = self._ended(
+            EntryStatus.UNSTORABLE, note=self._people.hide(f"not storable: {error.type_name}{where}{why}")
+        )
         yield Record(entry, None, self._people.extra_of(value))
         self._s.emit(StepEnded, entry)
         if self._s.strict:
@@ -392,25 +405,30 @@ class _Live:
 
     def _wait_or_obey(self, delay: float, error: Exception) -> Flow:
         monotonic = self._s.clock.monotonic
-        left: float | None = delay
-        remaining, due, held_at = delay, monotonic() + delay, 0.0
-        while True:
-            request: Request | None = yield Wait(self._entry.seq, left)
-            ask = None if request is None else request.ask
-            if left is None and ask in (Ask.RESUME, Ask.RETRY, Ask.GIVE_UP):
-                self._start += monotonic() - held_at  # what is held by hand costs nothing of the retry budget
-            if ask is None or ask is Ask.RETRY:
-                return
-            if ask is Ask.GIVE_UP:
-                yield from self._given_up(error, request.text if request else "")
-            elif ask is Ask.PAUSE and left is not None:
-                remaining, left, held_at = max(0.0, due - monotonic()), None, monotonic()
-                self._s.emit(StepWaiting, self._entry, "paused")
-            elif ask is Ask.RESUME and left is None:
-                left, due = remaining, monotonic() + remaining
-                self._s.emit(StepWaiting, self._entry, "retry", self._s.clock.time() + remaining)
-            elif left is not None:
-                left = max(0.0, due - monotonic())
+        due, remaining = monotonic() + delay, delay
+        held_at: float | None = None
+        try:
+            while True:
+                requests: list[Request] = yield Wait(self._entry.seq, None if held_at is not None else remaining)
+                if not requests and held_at is None:
+                    return
+                for request in requests:
+                    if request.ask is Ask.RETRY:
+                        return
+                    if request.ask is Ask.GIVE_UP:
+                        yield from self._given_up(error, request.text)
+                    elif request.ask is Ask.PAUSE and held_at is None:
+                        remaining, held_at = max(0.0, due - monotonic()), monotonic()
+                        self._s.emit(StepWaiting, self._entry, "paused")
+                    elif request.ask is Ask.RESUME and held_at is not None:
+                        self._start += monotonic() - held_at
+                        held_at, due = None, monotonic() + remaining
+                        self._s.emit(StepWaiting, self._entry, "retry", self._s.clock.time() + remaining)
+                if held_at is None:
+                    remaining = max(0.0, due - monotonic())
+        finally:
+            if held_at is not None:  # what is held by hand costs nothing of the retry budget, however it ends
+                self._start += monotonic() - held_at
 
     def _given_up(self, error: Exception, why: str) -> Flow:
         reason = f"by hand{f': {why}' if why else ''}"

@@ -278,6 +278,11 @@ class Journal:
         rest = (seq for seq in reversed(self._history.named[place.name]) if seq not in self._used)
         return next((self._entries[seq] for seq in rest), None)
 
+    def give_back(self, place: Place) -> None:
+        """Take a call's entry back: it won't begin."""
+        self._used.discard(place.seq)
+        place.seq = -1
+
     def instead_of(self, entry: Entry, place: Place) -> None:
         """Use another, new entry in place of one that was taken: it stays as history."""
         self._used.discard(entry.seq)

@@ -16,6 +16,7 @@ from notebook_durable.protocols import Description
 from notebook_durable.render import duration
 
 if TYPE_CHECKING:
+    from notebook_durable.engine.people import ForPeople
     from notebook_durable.engine.session import Session
 
 __all__ = ["Found", "again", "declared", "describe", "look_up", "record_of"]
@@ -114,13 +115,15 @@ def again(session: Session, place: Place, found: Found, why: str) -> Found:
     return Found(found.call, Match(None, reason=why), "", [gone])
 
 
-def record_of(session: Session, spec: StepSpec, place: Place, found: Found) -> tuple[StepCode, str, Mapping[str, str]]:
+def record_of(
+    session: Session, spec: StepSpec, place: Place, found: Found, people: ForPeople
+) -> tuple[StepCode, str, Mapping[str, str]]:
     """Return what a step that runs is recorded with, why it runs, and the texts that are named there.
 
     What the step had done before under other code is void from now on: it is added to ``found.superseded``.
     """
     call, match = found.call, found.match
-    parts, texts = call.parts(), call.texts()
+    parts, texts = people.without_secrets(call.parts()), call.texts()
     if declared(spec):
         parts = parts._replace(writes=True)
     why, compared = match.reason, match.entry

@@ -16,6 +16,8 @@ __all__ = ["RunOptions", "StepSpec", "Waits", "as_list", "read_options", "second
 
 Duration = timedelta | float | None
 
+_LONGEST_TIMEOUT = 31 * 86_400.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
@@ -92,8 +94,10 @@ class RunOptions:
             names = (value,) if isinstance(value, str) else value
             if not isinstance(names, (tuple, list, set, frozenset)) or not all(isinstance(name, str) for name in names):
                 raise ConfigurationError(f"{option}= takes names, such as {option}=['now'], not {value!r:.80}")
-        if self.timeout is not None and seconds(self.timeout) <= 0:
-            raise ConfigurationError(f"timeout= must be more than 0 seconds, but is {self.timeout!r}")
+        if self.timeout is not None and not 0 < seconds(self.timeout) <= _LONGEST_TIMEOUT:
+            raise ConfigurationError(f"timeout= must be more than 0 seconds, and at most 31 days, not {self.timeout!r}")
+        if not isinstance(self.output, bool):
+            raise ConfigurationError(f"output= is True or False, not {self.output!r:.80}")
         if not isinstance(self.version, (str, int, type(None))):
             raise ConfigurationError(f"version= takes text or a number, not {type(self.version).__name__}")
         for one in as_list(self.reads):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from notebook_durable.engine.options import StepSpec
-from notebook_durable.hide import hider, secrets_in
+from notebook_durable.hide import Hider, hider, secrets_in
 from notebook_durable.model import Extra, Payload
+from notebook_durable.parts import Parts
 from notebook_durable.protocols import Description, Recording
+from notebook_durable.redact import HIDDEN, redact
 
 if TYPE_CHECKING:
     from notebook_durable.engine.session import Session
@@ -50,11 +53,25 @@ class ForPeople:
 
     def hide(self, text: str) -> str:
         """Hide the secrets in a text."""
+        return self._hider(text)
+
+    @property
+    def _hider(self) -> Callable[[str], str]:
         if self._hide is None:
-            secret = self._spec.options.secrets
             named = [(name, self._call.input(name)) for name in self._call.names]
-            self._hide = hider(secrets_in(named, secret))
-        return self._hide(text)
+            self._hide = hider(secrets_in(named, self._spec.options.secrets))
+        return self._hide
+
+    def without_secrets(self, parts: Parts) -> Parts:
+        """Hide the secrets in what is kept of a step's inputs. Their digests stay: those compare, and tell nothing."""
+        secret = self._spec.options.secrets
+        if not parts.inputs or (not secret and self._hider is redact):
+            return parts
+        inputs = {
+            name: value._replace(short=HIDDEN if value.short and _is_in(name, secret) else self.hide(value.short))
+            for name, value in parts.inputs.items()
+        }
+        return parts._replace(inputs=inputs)
 
     def extra(self) -> Extra | None:
         """Return what is kept of an attempt without a value."""
@@ -76,12 +93,19 @@ class ForPeople:
         outputs = self._outputs()
         preview = ""
         own = payload is not None and payload.serializer == "json" and len(payload.data) <= _SMALL
-        if self._session.previewer is not None and not own:
+        if self._session.previewer is not None and (not own or self._hides_in(payload)):
             try:
                 preview = self._session.previewer(value, hide=self.hide, secret=self._spec.options.secrets)
             except Exception:  # noqa: BLE001  a courtesy
                 _log.debug("no preview of step '%s'", self._spec.name, exc_info=True)
         return Extra(preview, outputs) if preview or outputs else None
+
+    def _hides_in(self, payload: Payload | None) -> bool:
+        """Tell whether the JSON of a small value may hold a secret, and so can't be its own preview."""
+        if self._spec.options.secrets:
+            return True
+        hide = self._hider
+        return isinstance(hide, Hider) and payload is not None and hide.finds(payload.data.decode())
 
     def _outputs(self) -> str:
         recording, self._recording = self._recording, None
@@ -92,3 +116,8 @@ class ForPeople:
         except Exception:  # noqa: BLE001  a courtesy
             _log.debug("the output of step '%s' was not kept", self._spec.name, exc_info=True)
             return ""
+
+
+def _is_in(name: str, secret: frozenset[str]) -> bool:
+    """Tell whether an input, or what it is a part of ("config.pin"), was said to be secret."""
+    return bool(secret) and (name in secret or not secret.isdisjoint(re.split(r"\W+", name)))

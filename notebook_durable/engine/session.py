@@ -118,7 +118,7 @@ class Session:
         self.previewer = ports.previewer
         self.controls = Controls()
         self._looked_at = self.clock.monotonic()
-        self._began = self.clock.time()
+        self._handed_on: set[int] = set()
         self._owns_store = ports.owns_store
         self.policy = policy
         self.asynchronous = asynchronous
@@ -324,7 +324,7 @@ class Session:
 
     # -- what people ask, and see
 
-    def stop_if_asked(self) -> None:
+    def stop_if_asked(self, place: Place) -> None:
         """End the execution here, before a step begins, if somebody asked for that.
 
         Raises:
@@ -333,6 +333,7 @@ class Session:
         if self.clock.monotonic() - self._looked_at > _LOOK_AGAIN:
             self.look_into_mailbox()
         if self.controls.stopping:
+            self.journal.give_back(place)
             self.guard.stop()
             raise KeyboardInterrupt("stopped after a step, as asked")
 
@@ -340,23 +341,23 @@ class Session:
         """Hand on what was asked from outside of this kernel."""
         self._looked_at = self.clock.monotonic()
         try:
-            messages = self.store.inbox(self.claim.id)
-            done = [message.id for message in messages if self._hand_on(message)]
-            if done:
-                self.store.discard(self.claim.id, done)
+            for message in self.store.inbox(self.claim.id):
+                if message.id not in self._handed_on and self._hand_on(message):
+                    self.dealt_with(message.id)
         except StoreError:
             _log.debug("the mailbox of '%s' can't be read", self.run, exc_info=True)
 
     def _hand_on(self, message: Message) -> bool:
-        """Return True if a message is dealt with."""
+        """Return True if a message is dealt with; an answer is when the entry that it is for is recorded."""
         if message.ask is Ask.STOP:
-            if message.at >= self._began:  # one for an execution that has ended is of no use
+            if message.seq == self.claim.execution:  # one for an execution that has ended is of no use
                 self.controls.stop_after_step()
             return True
+        answers = message.ask in (Ask.ANSWER, Ask.REJECT)
         if not self.controls.is_waiting(message.seq):
             entry = self._known(message.seq)
             waits = entry is not None and entry.status in (EntryStatus.RUNNING, EntryStatus.INTERRUPTED)
-            return not (waits and message.ask in (Ask.ANSWER, Ask.REJECT))
+            return not (waits and answers)
         value = None
         if message.payload is not None:
             try:
@@ -364,7 +365,28 @@ class Session:
             except Exception:  # noqa: BLE001  whoever sent it can send a plainer one
                 _log.warning("an answer to '%s' can't be read, and was dropped", self.run, exc_info=True)
                 return True
-        return self.controls.ask(message.seq, Request(message.ask, value, message.text))
+        self._handed_on.add(message.id)
+        self.controls.ask(message.seq, Request(message.ask, value, message.text, message.id))
+        return not answers
+
+    def dealt_with(self, message: int) -> None:
+        """Delete a message; 0 is none."""
+        if not message:
+            return
+        self._handed_on.add(message)  # also if it can't be deleted now
+        try:
+            self.store.discard(self.claim.id, (message,))
+        except StoreError:
+            _log.debug("a message to '%s' can't be deleted", self.run, exc_info=True)
+
+    def dealt_with_all(self, seq: int) -> None:
+        """Delete the messages for an entry that is recorded."""
+        try:
+            for message in self.store.inbox(self.claim.id):
+                if message.seq == seq:
+                    self.dealt_with(message.id)
+        except StoreError:
+            _log.debug("the mailbox of '%s' can't be read", self.run, exc_info=True)
 
     def show_outputs(self, entry: Entry, spec: StepSpec) -> None:
         """Show what a replayed step had printed and displayed."""

@@ -13,6 +13,7 @@ from notebook_durable.engine.first import first_entry
 from notebook_durable.engine.journal import Place
 from notebook_durable.engine.lookup import Found, record_of
 from notebook_durable.engine.options import StepSpec, Waits
+from notebook_durable.engine.people import ForPeople
 from notebook_durable.errors import ConfigurationError, TerminalError
 from notebook_durable.events import StepEnded, StepStarted, StepWaiting
 from notebook_durable.model import Ask, Entry, EntryStatus, Failure
@@ -50,7 +51,7 @@ def wait_flow(session: Session, spec: StepSpec, place: Place, follows: int | Non
     assert waits is not None  # noqa: S101  the caller looked
     old = found.match.entry
     entry = first_entry(session, spec, place, follows, found.match)
-    code, reason, texts = record_of(session, spec, place, found)
+    code, reason, texts = record_of(session, spec, place, found, ForPeople(session, spec, found.call))
     parts = parts_from(code.inputs)
     if waits.question is not None:
         parts = parts._replace(asks=waits.question.as_text())
@@ -96,27 +97,28 @@ class _Waiting:
         assert question is not None  # noqa: S101  the caller looked
         self._s.emit(StepWaiting, entry, "answer", None, question)
         while True:
-            request: Request | None = yield Wait(entry.seq, None)
-            if request is None:
-                continue
-            self._check_given_up(request)
-            if request.ask is Ask.ANSWER:
-                try:
-                    return question.check(request.value)
-                except ConfigurationError:
-                    continue  # whoever gave it was told: both the panel and `resolve` check it too
+            requests: list[Request] = yield Wait(entry.seq, None)
+            for request in requests:
+                self._check_given_up(request)
+                if request.ask is Ask.ANSWER:
+                    try:
+                        return question.check(request.value)
+                    except ConfigurationError:
+                        # Whoever gave it was told: both the panel and `resolve` check it too.
+                        self._s.dealt_with(request.message)
 
     def _slept(self) -> Flow:
-        clock, entry = self._s.clock, self._entry
-        until = entry.started_at + self._waits.duration
+        clock, entry, duration = self._s.clock, self._entry, self._waits.duration
+        # Whichever clock comes first: the machine's may be set back, the other one stands still in a suspended machine.
+        until = min(entry.started_at + duration, clock.time() + duration)
+        end = clock.monotonic() + until - clock.time()
         self._s.emit(StepWaiting, entry, "sleep", until)
-        while (left := until - clock.time()) > 0:
-            request: Request | None = yield Wait(entry.seq, min(left, _LONGEST_WAIT))
-            if request is not None:
+        while (left := min(until - clock.time(), end - clock.monotonic())) > 0:
+            requests: list[Request] = yield Wait(entry.seq, min(left, _LONGEST_WAIT))
+            for request in requests:
                 self._check_given_up(request)
                 if request.ask is Ask.RETRY:
-                    break
-        return None
+                    return
 
     def _check_given_up(self, request: Request) -> None:
         why = f": {request.text}" if request.text else ""
@@ -127,8 +129,9 @@ class _Waiting:
 
     def _ended(self, status: EntryStatus, **changes: Any) -> Entry:
         took = self._s.clock.monotonic() - self._start
-        # What a person took to answer is nothing that a replay saves.
-        spent = self._entry.spent + (took if self._waits.question is None else 0.0)
+        # What a person took to answer is nothing that a replay saves; a cancellation replays when its time has come.
+        saves = self._waits.question is None or status is EntryStatus.CANCELLED
+        spent = self._entry.spent + (took if saves else 0.0)
         self._entry = self._entry._replace(
             status=status, ended_at=self._s.clock.time(), spent=spent, duration=took, **changes
         )
@@ -144,6 +147,7 @@ class _Waiting:
             error=None,
         )
         yield Record(entry)
+        self._s.dealt_with_all(entry.seq)
         self._s.emit(StepEnded, entry)
         return value
 
@@ -154,6 +158,7 @@ class _Waiting:
             changes = {"serializer": stored.serializer, "payload": stored.data, "value_type": stored.value_type}
         entry = self._ended(EntryStatus.FAILED, error=failures.describe(error), failure=Failure.TERMINAL, **changes)
         yield Record(entry)
+        self._s.dealt_with_all(entry.seq)
         failures.complete(error, entry, ())
         self._s.emit(StepEnded, entry)
         raise error

@@ -19,10 +19,10 @@ _WAITS = (EntryStatus.RUNNING, EntryStatus.INTERRUPTED)
 
 
 def open_promises(log: RunLog) -> list[tuple[Entry, Question]]:
-    """Return the promises of a run that nobody has answered yet."""
+    """Return the promises that the last execution of a run came to, and nobody has answered yet."""
     found = []
     for entry in log.entries:
-        if entry.intact and entry.status in _WAITS:
+        if entry.intact and entry.status in _WAITS and entry.execution == len(log.executions):
             question = question_from(parts_from(entry.code.inputs).asks)
             if question is not None:
                 found.append((entry, question))
@@ -31,7 +31,7 @@ def open_promises(log: RunLog) -> list[tuple[Entry, Question]]:
 
 def _promise(log: RunLog, name: str) -> tuple[Entry, Question]:
     there = open_promises(log)
-    found = [one for one in there if name in (one[0].name, str(one[0].key))]
+    found = [one for one in there if str(one[0].key) == name] or [one for one in there if one[0].name == name]
     if len(found) == 1:
         return found[0]
     names = ", ".join(f'"{entry.key}"' for entry, _ in there)
@@ -107,16 +107,30 @@ def tell(store: Store, log: RunLog, ask: Ask, step: str | None, why: str = "", *
     if log.info.owner is None:
         raise ConfigurationError(f"'{log.info.run}' is not being executed: there is nobody to tell")
     if ask is Ask.STOP:
-        store.post(log.info.id, Message(0, -1, ask, None, why, now))
+        store.post(log.info.id, Message(0, len(log.executions), ask, None, why, now))
         return f"'{log.info.run}' stops before its next step"
     entry = _waiting(log, step or "")
+    _check_takes(entry, ask)
     store.post(log.info.id, Message(0, entry.seq, ask, None, why, now))
     return f"step '{entry.key}' of '{log.info.run}' was told: {ask}"
 
 
+def _check_takes(entry: Entry, ask: Ask) -> None:
+    """Refuse what a wait that is not for the next attempt has no use for."""
+    parts = parts_from(entry.code.inputs)
+    if parts.asks and ask is not Ask.GIVE_UP:
+        raise ConfigurationError(f"'{entry.key}' waits for an answer. Type: %durable resolve NAME PROMISE VALUE")
+    if parts.sleeps is not None and ask in (Ask.PAUSE, Ask.RESUME):
+        raise ConfigurationError(f"'{entry.key}' sleeps: it can be woken (retry) or given up, not {ask}d")
+
+
 def _waiting(log: RunLog, step: str) -> Entry:
-    waiting = [e for e in log.entries if e.intact and e.status is EntryStatus.RUNNING and e.ended_at is not None]
-    found = [entry for entry in waiting if step in (entry.name, str(entry.key))]
+    waiting = [
+        entry for entry in log.entries
+        if entry.intact and entry.status is EntryStatus.RUNNING and entry.ended_at is not None
+        and entry.execution == len(log.executions)
+    ]  # fmt: skip
+    found = [e for e in waiting if str(e.key) == step] or [e for e in waiting if e.name == step]
     if len(found) == 1:
         return found[0]
     raise ConfigurationError(f"'{log.info.run}' has no step '{step}' that waits now. {_names(waiting)}")

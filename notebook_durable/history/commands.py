@@ -173,6 +173,8 @@ def carry_out(view: Any, command: Command, options: argparse.Namespace, parser: 
             options.value = options.words.pop()
         options.name, options.step = name_and_step(view, options.words, command, getattr(options, "step", None))
         if command.step == "needed" and options.step is None:
+            if not any(run.run.workflow == options.name for run in view.runs(archived=True)):
+                view.find(options.words[0])  # raises, listing what there is
             parser.error(f"name the step behind '{options.name}'")
     if isinstance(getattr(options, "to", None), list):
         options.to = " ".join(options.to)

@@ -127,6 +127,7 @@ def test_stop_after_this_step(lab):
         lab.play(body)
     assert lab.calls == ["a"]
     assert lab.run().status is RunStatus.INTERRUPTED
+    assert lab.store.executions(lab.run().id)[-1].used == (0,)  # "b" is none of its steps
     lab.restart()
     assert lab.play(body) == 2
     assert lab.calls == ["b"]
