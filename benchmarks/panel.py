@@ -28,8 +28,7 @@ def took(n):
     return [(now - then) / n * 1e6 for now, then in zip((time.perf_counter(), time.process_time()), began)]
 """
 PANEL = (
-    "%%durable {name} --no-output\nmark()\nfor i in range({n}): ctx.run('tiny', tiny, i)\n"
-    "print(json.dumps(took({n})))"
+    "%%durable {name} --no-output\nmark()\nfor i in range({n}): ctx.run('tiny', tiny, i)\nprint(json.dumps(took({n})))"
 )
 KEPT = PANEL.replace(" --no-output", "")
 BARE = (

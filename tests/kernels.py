@@ -190,6 +190,7 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
             del env[name]
     if "JPY_SESSION_NAME" not in more:
         env.pop("JPY_SESSION_NAME", None)
+    env.pop("PYTEST_CURRENT_TEST", None)  # ipykernel would leave the file descriptors 1 and 2 alone
     return env
 
 

@@ -214,7 +214,7 @@ def _json_value(store: Store, shot: Snapshot, entry: Entry) -> dict[str, Any] | 
     shown = (EntryStatus.SUCCEEDED, EntryStatus.SUPERSEDED, EntryStatus.IMPURE)
     if entry.serializer != "json" or entry.status not in shown or shot.sizes.get(entry.seq, 0) > _MOST_JSON:
         return None
-    found = next((one for one in store.read(shot.log.info.id) if one.seq == entry.seq), None)
+    found = next((one for one in store.read(shot.log.info.id, [entry.seq]) if one.seq == entry.seq), None)
     if found is None or not found.intact or found.payload is None:
         return None
     try:

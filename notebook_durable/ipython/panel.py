@@ -65,6 +65,7 @@ class Panel:
         #: About the cell itself, such as what the lint found; code in backticks.
         self.notes: tuple[str, ...] = ()
         self._recorded = 0
+        self._more = 0  # steps that are not among the recorded ones
         self._reached: set[int] = set()  # recorded entries that this execution has finished or replayed
         self._counts: dict[str, int] = {}
         self._active: dict[int, Row] = {}
@@ -105,6 +106,8 @@ class Panel:
 
     def _row(self, entry: Entry) -> Row:
         seq = entry.seq
+        if seq >= self._recorded + self._more:
+            self._more = seq - self._recorded + 1
         row = self.rows.get(seq)
         if row is None:
             row = self.rows[seq] = Row(seq, entry.name, entry.occurrence, since=entry.started_at)
@@ -288,6 +291,7 @@ class Panel:
             "summary": self.summary(),
             "reached": reached,
             "recorded": recorded,
+            "more": self._more,
             "folded": [list(one) for one in self._folds()],
             "notes": list(self.notes),
         }

@@ -37,6 +37,7 @@ _TRACEBACK = (
 #: A loop's thousand tracebacks would make the notebook's file large; these are the newest.
 _MOST_TRACEBACKS = 20
 _FITS = 20  # characters of a note that stand beside the rest
+_AS_TEXT = "\ufe0e"  # after a sign that there is as a coloured picture too: in the colour of the text
 _SEPARATOR = f'<span style="{_FAINT}"> · </span>'
 
 
@@ -69,7 +70,8 @@ def _head(head: Mapping[str, Any]) -> str:
     parts = [f'<span class="nbd-summary">{escape(head["summary"])}</span>']
     running = head["outcome"] == "running"
     if running and head["recorded"]:
-        progress = f"{head['reached']:,} of {head['recorded']:,} recorded steps"
+        more = f", {head['more']:,} more" if head["more"] and head["reached"] >= head["recorded"] else ""
+        progress = f"{head['reached']:,} of {head['recorded']:,} recorded steps{more}"
         parts.append(f'<span class="nbd-progress">{progress}</span>')
     if not running:
         took = f" in {duration(max(0.0, head['ended'] - head['since']))}" if head["since"] else ""
@@ -83,7 +85,7 @@ def _row(row: Row, now: float, sizes: bool, told: bool) -> str:
     colour = f"color:{COLOURS[row.state]}"
     name = escape(row.label)
     remark, below = _remark(row, now, told)
-    icon = f'<span aria-hidden="true" style="{_ICON};{colour}">{ICONS[row.state]}</span>'
+    icon = f'<span aria-hidden="true" style="{_ICON};{colour}">{_sign(row.state)}</span>'
     cells = [
         f'<td class="nbd-name" style="{_NAME}" title="{name}">{icon}{name}</td>',
         f'<td class="nbd-state" style="{_CELL};white-space:nowrap;{colour}">{escape(row.state)}</td>',
@@ -122,8 +124,13 @@ def _remark(row: Row, now: float, told: bool) -> tuple[str, bool]:
 
 def _fold(folded: tuple[str, str]) -> str:
     state, text = folded
-    icon = f'<span aria-hidden="true" style="{_ICON}">{ICONS.get(state, "…")}</span>'
+    icon = f'<span aria-hidden="true" style="{_ICON}">{_sign(state)}</span>'
     return f'<div class="nbd-fold" style="{_FAINT}">{icon}{escape(text)}</div>'
+
+
+def _sign(state: str) -> str:
+    sign = ICONS.get(state, "…")
+    return f"{sign}{_AS_TEXT}" if sign == "⚠" else sign
 
 
 def _line(html: str) -> str:

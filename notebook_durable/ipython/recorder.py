@@ -25,6 +25,7 @@ from notebook_durable.ipython.recorder_taps import (
     tap_all,
     unrecorded,
     untap,
+    watched_pipes,
 )
 from notebook_durable.model import Entry, StepKey
 
@@ -41,6 +42,9 @@ class OutputRecorder:
     step catches itself, in a ``redirect_stdout`` of its own for example, is not output. An error in here is logged
     and never reaches a step.
 
+    What C code writes to the file descriptors comes by way of a thread of ipykernel's. That thread gets a moment at
+    the end of a step that has written something; of steps that overlap nobody knows whose it is, and it isn't kept.
+
     Args:
         shell: IPython's.
     """
@@ -56,6 +60,7 @@ class OutputRecorder:
         self.writes_out: Any = getattr(sys.stdout, "write", None) if there else _NONE
         self.writes_err: Any = getattr(sys.stderr, "write", None) if there else _NONE
         self.publishes: Any = self.shell.display_pub.publish if there else _NONE
+        self.pipes: Any = watched_pipes() if there else None
 
     def install(self) -> None:
         """Begin to listen: called when a cell begins. Cells may nest."""
@@ -92,18 +97,20 @@ class OutputRecorder:
                 if not calls:
                     return
                 if not STATE.marked or not self._installed:
-                    self._publish(_mark(entry), {})
+                    self._publish(_mark(entry), {}, "")
                     STATE.marked = bool(self._installed)
-                for name, text, metadata in calls:
+                for name, text, metadata, key in calls:
                     if name == "display":
-                        self._publish(text, metadata)
+                        self._publish(text, metadata, key)
                     else:
                         (sys.stdout if name == "stdout" else sys.stderr).write(text)
             except Exception:  # noqa: BLE001  a courtesy: the step's value is what the replay is for
                 complain(f"the output of step {entry.name!r} could not be shown")
 
-    def _publish(self, data: dict[str, Any], metadata: dict[str, Any]) -> None:
-        self.shell.display_pub.publish(data, metadata)
+    def _publish(self, data: dict[str, Any], metadata: dict[str, Any], key: str) -> None:
+        # Under its own id, so that the cell's update_display finds it.
+        named = {"transient": {"display_id": key}} if key else {}
+        self.shell.display_pub.publish(data, metadata, **named)
 
 
 class OutputRecording:
@@ -153,6 +160,16 @@ class OutputRecording:
         return self
 
     def __exit__(self, *error: object) -> None:
+        try:
+            pipes = self.recorder.pipes
+            if pipes is not None and len(ENTERED) == 1:
+                pipes.wait()
+        except Exception:  # noqa: BLE001  as above; two threads can't look at once, for example
+            complain("the end of a step's output was not waited for")
+        finally:  # Stop may come while we wait
+            self._leave()
+
+    def _leave(self) -> None:
         try:
             ENTERED.discard(self)
             token, self._token = self._token, None
@@ -212,25 +229,31 @@ class OutputRecording:
 # -- showing again
 
 
-def _read(outputs: str) -> list[tuple[str, Any, dict[str, Any]]]:
-    """What to show: ("stdout" or "stderr", text, {}) or ("display", data, metadata).
+def _read(outputs: str) -> list[tuple[str, Any, dict[str, Any], str]]:
+    """What to show: ("stdout" or "stderr", text, {}, "") or ("display", data, metadata, its id or "").
 
     Raises:
         ValueError: ``outputs`` is not a list of outputs.
     """
-    calls: list[tuple[str, Any, dict[str, Any]]] = []
+    calls: list[tuple[str, Any, dict[str, Any], str]] = []
     loaded = json.loads(outputs) if outputs else []
     if not isinstance(loaded, list):
         raise ValueError(f"not a list of outputs: {outputs[:80]}")
     for one in loaded:
         kind = one.get("output_type") if isinstance(one, dict) else None
         if kind == "stream" and one.get("name") in ("stdout", "stderr") and isinstance(one.get("text"), str):
-            calls.append((one["name"], one["text"], {}))
+            calls.append((one["name"], one["text"], {}, ""))
         elif kind == "display_data" and isinstance(one.get("data"), dict) and isinstance(one.get("metadata"), dict):
-            calls.append(("display", one["data"], one["metadata"]))
+            calls.append(("display", one["data"], one["metadata"], _display_id(one)))
         else:
             raise ValueError(f"not an output: {json.dumps(one)[:80]}")
     return calls
+
+
+def _display_id(output: dict[str, Any]) -> str:
+    transient = output.get("transient")
+    key = transient.get("display_id") if isinstance(transient, dict) else None
+    return key if isinstance(key, str) else ""
 
 
 def _mark(entry: Entry) -> dict[str, Any]:

@@ -105,7 +105,10 @@ def _display(display: Display, hide: Callable[[str], str], room: int) -> tuple[s
         bundle = found
     data = {mime: _hidden(mime, text, hide) for mime, text in bundle.items()}
     metadata = _walk(json.loads(display.metadata), hide)
-    part = _dumps({"output_type": "display_data", "data": data, "metadata": metadata})
+    output = {"output_type": "display_data", "data": data, "metadata": metadata}
+    if display.key and hide(display.key) == display.key:
+        output["transient"] = {"display_id": display.key}  # as in messages: nbformat has no place for it
+    part = _dumps(output)
     return (part, True) if _bytes(part) <= room else ("", False)
 
 

@@ -71,11 +71,12 @@ class Stream:
 
 
 class Display:
-    """One display in its last state. ``data`` is None if that is too large."""
+    """One display in its last state. ``data`` is None if that is too large; ``key`` is its id, "" if it has none."""
 
-    __slots__ = ("data", "metadata", "model", "size")
+    __slots__ = ("data", "key", "metadata", "model", "size")
 
-    def __init__(self, data: Any, metadata: Any) -> None:
+    def __init__(self, data: Any, metadata: Any, key: str = "") -> None:
+        self.key = key
         self.set(data, metadata)
 
     def set(self, data: Any, metadata: Any) -> None:
@@ -84,7 +85,9 @@ class Display:
         self.model = str(view.get("model_id", "")) if isinstance(view, Mapping) else ""
         self.data: dict[str, str] | None = {str(mime): _copy(value) for mime, value in data.items() if mime != WIDGET}
         self.metadata = JsonText(json.dumps(metadata, default=str)) if metadata else JsonText("{}")
-        self.size = _SOME + len(self.metadata) + sum(len(mime) + len(text) for mime, text in self.data.items())
+        self.size = (
+            _SOME + len(self.key) + len(self.metadata) + sum(len(mime) + len(text) for mime, text in self.data.items())
+        )
 
     def forget(self) -> None:
         """Keep that it was there, no more."""
@@ -160,7 +163,7 @@ class Kept:
         if self._full:
             self._drop("")
             return
-        made = Display(data, metadata)
+        made = Display(data, metadata, "" if key is None else str(key))
         self._size += made.size
         if not self._fits():
             self._size -= made.size

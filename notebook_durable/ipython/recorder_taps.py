@@ -9,8 +9,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import select
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
@@ -18,7 +20,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from notebook_durable.ipython.recorder import OutputRecording
 
-__all__ = ["ENTERED", "LOCK", "STATE", "Tap", "complain", "current", "listen_again", "tap_all", "unrecorded", "untap"]
+__all__ = [
+    "ENTERED", "LOCK", "STATE", "Pipes", "Tap", "complain", "current", "listen_again", "tap_all", "unrecorded", "untap",
+    "watched_pipes",
+]  # fmt: skip
 
 _log = logging.getLogger("notebook_durable")
 
@@ -238,3 +243,56 @@ def tap_all(shell: Any, *, base: bool) -> tuple[Tap, ...]:
     targets = (sys.stdout, "stdout"), (sys.stderr, "stderr"), (getattr(shell, "display_pub", None), "display")
     taps = (_tap(target, name, base=base) for target, name in targets if target is not None)
     return tuple(found for found in taps if found is not None)
+
+
+# -- what C code and other processes write to the file descriptors: ipykernel reads it in threads of its own
+
+_MOMENT = 0.02  # seconds that these threads get at most, at the end of a step
+_GLANCE = 0.0005
+_NEVER = -1
+
+
+class Pipes:
+    """The pipes behind the streams, to see at the end of a step whether something is still on its way in them.
+
+    It may be in the pipe, or read already by the thread that will write it to ``sys.stdout``: that thread has used
+    some processor time then. Both looks together take 1 us.
+    """
+
+    __slots__ = ("_clock", "_poll", "_seen")
+
+    def __init__(self, fids: list[int], watcher: threading.Thread | None) -> None:
+        self._poll = select.poll()
+        for fid in fids:
+            self._poll.register(fid, select.POLLIN)
+        self._clock: int | None = None
+        self._seen = _NEVER
+        ident = watcher.ident if watcher is not None and watcher.is_alive() else None
+        if ident is not None and hasattr(time, "pthread_getcpuclockid"):
+            self._clock = time.pthread_getcpuclockid(ident)
+            self._seen = time.clock_gettime_ns(self._clock)
+
+    def wait(self) -> None:
+        """Let the threads hand on what was written; at most a moment. If there is nothing it costs next to nothing."""
+        clock = self._clock
+        if not self._poll.poll(0) and (clock is None or time.clock_gettime_ns(clock) == self._seen):
+            return
+        end = time.monotonic() + _MOMENT
+        while time.monotonic() < end and any(event & select.POLLIN for _, event in self._poll.poll(0)):
+            time.sleep(_GLANCE)
+        time.sleep(2 * _GLANCE)  # it was read; now it is written to the stream
+        if clock is not None:
+            self._seen = time.clock_gettime_ns(clock)
+
+
+def watched_pipes() -> Pipes | None:
+    """Return the pipes behind ``sys.stdout`` and ``sys.stderr``; None if there are none."""
+    fids = [fid for stream in (sys.stdout, sys.stderr) if type(fid := getattr(stream, "_fid", None)) is int]
+    if not fids or not hasattr(select, "poll"):
+        return None
+    watcher = getattr(sys.stdout, "watch_fd_thread", None)
+    try:
+        return Pipes(fids, watcher if isinstance(watcher, threading.Thread) else None)
+    except Exception:  # noqa: BLE001  a file descriptor that was closed
+        complain("the pipes of the streams can't be watched")
+        return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import Any
 
@@ -15,6 +16,8 @@ _ROWS = 8
 _COLUMNS = 20
 _CELL = 60  # characters
 _DTYPE = 60
+_DECIMALS = 6
+_LARGE, _SMALL = 1e9, 1e-6  # numbers beyond are written with an exponent, as is their whole column
 
 
 def frame_preview(value: Any, shown: Shown, rows: int = _ROWS, columns: int = _COLUMNS) -> dict[str, Any] | None:
@@ -31,7 +34,7 @@ def frame_preview(value: Any, shown: Shown, rows: int = _ROWS, columns: int = _C
 
 
 def _pandas(value: Any, head: Any, shown: Shown) -> dict[str, Any]:
-    labels = [_label(one, shown) for one in _index_rows(head.index)]
+    labels = _texts(_index_rows(head.index), shown)
     # A person's record as a series, or a table lying on its side, has the names of its values in the index.
     hidden = [shown.is_secret(label) for label in _index_rows(head.index)]
     series = is_a(value, "pandas", "Series")
@@ -84,7 +87,27 @@ def _frame(
 def _cells(values: list[Any], shown: Shown, *, hide_all: bool, hidden: list[bool] | None = None) -> list[str]:
     if hide_all:
         return [HIDDEN] * len(values)
-    return [HIDDEN if hidden is not None and hidden[at] else _cell(value, shown) for at, value in enumerate(values)]
+    texts = _texts(values, shown)
+    return texts if hidden is None else [HIDDEN if hidden[at] else text for at, text in enumerate(texts)]
+
+
+def _texts(values: list[Any], shown: Shown) -> list[str]:
+    """Write a column; of numbers with the same number of decimals, as pandas does."""
+    numbers = [value for value in values if type(value) is float]
+    if not numbers or any(value is not None and type(value) is not float for value in values):
+        return [_cell(value, shown) for value in values]
+    written = iter(_floats(numbers))
+    return [next(written) if type(value) is float else _cell(value, shown) for value in values]
+
+
+def _floats(numbers: list[float]) -> list[str]:
+    sizes = [abs(number) for number in numbers if number and math.isfinite(number)]
+    if sizes and (max(sizes) >= _LARGE or min(sizes) < _SMALL):
+        return [f"{number:.{_DECIMALS}e}" for number in numbers]
+    fixed = [f"{number:.{_DECIMALS}f}" for number in numbers]
+    # One decimal at least tells them from integers.
+    needed = max((len(text.rstrip("0").partition(".")[2]) for text in fixed if "." in text), default=1)
+    return [f"{number:.{max(1, needed)}f}" for number in numbers]
 
 
 def _cell(value: Any, shown: Shown) -> str:
@@ -98,7 +121,3 @@ def _cell(value: Any, shown: Shown) -> str:
 
 def _name(name: Any, shown: Shown) -> str:
     return short(name, shown, _CELL)
-
-
-def _label(label: Any, shown: Shown) -> str:
-    return _cell(label, shown)

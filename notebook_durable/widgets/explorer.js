@@ -315,7 +315,8 @@ class Timeline {
   bar(bar, thick) {
     const [kind, seq, step, state, x, width, lane, , , count, , cut] = bar;
     const span = this.data.span || 1;
-    const pixels = (width / span) * Math.max(100, this.width - 320);
+    // The columns beside the track, and where it has a line of its own: as in explorer.css.
+    const pixels = (width / span) * Math.max(100, this.width - (this.width > 720 ? 360 : 12));
     const label = this.say(bar);
     const name = pixels > 34 && thick > 12 ? inBar(bar, pixels) : "";
     const node = h("button", { type: "button", class: "nbd-bar", "data-step": step, "data-kind": kind, "data-state": state, "data-seq": seq,
@@ -644,8 +645,10 @@ function textPreview(preview) {
 
 function framePreview(preview) {
   const columns = preview.columns ?? [];
-  const head = h("tr", {}, h("th", {}, ""), columns.map((one) => h("th", {}, text(one.name), h("small", {}, text(one.dtype)))));
-  const rows = (preview.rows ?? []).map((row, place) => h("tr", {}, h("th", {}, text(preview.index?.[place])), row.map((cell) => h("td", { title: text(cell) }, text(cell)))));
+  const side = columns.map((one) => (/^(u?int|float|decimal)\d*/i.test(text(one.dtype)) ? "nbd-right" : null));
+  const head = h("tr", {}, h("th", {}, ""), columns.map((one, at) => h("th", { class: side[at] }, text(one.name), h("small", {}, text(one.dtype)))));
+  const rows = (preview.rows ?? []).map((row, place) => h("tr", {}, h("th", {}, text(preview.index?.[place])),
+    row.map((cell, at) => h("td", { title: text(cell), class: side[at] }, text(cell)))));
   const shape = (preview.shape ?? []).map((one) => Number(one).toLocaleString("en")).join(" × ");
   return h("div", {}, h("div", { class: "nbd-dim" }, [shape, text(preview.type)].filter(Boolean).join(" · ")),
     h("div", { class: "nbd-scroll" }, h("table", { class: "nbd-table" }, h("thead", {}, head), h("tbody", {}, rows))));

@@ -9,7 +9,7 @@ const TICK = 200; // milliseconds
 
 const ICONS = {
   done: "✓", replayed: "↺", running: "●", waiting: "◔", paused: "‖", asking: "?", sleeping: "☾",
-  failed: "✗", interrupted: "■", cancelled: "■", "not storable": "⚠",
+  failed: "✗", interrupted: "■", cancelled: "■", "not storable": "⚠\uFE0E", // with it, as text: not as a coloured picture
 };
 const ACTIVE = new Set(["running", "waiting", "paused", "asking", "sleeping"]);
 const UNTIL = { waiting: "next attempt in", sleeping: "wakes in", asking: "waits for another" };
@@ -20,6 +20,7 @@ const ACTIONS = {
 };
 const DEAF =
   "This kernel takes no clicks while the cell runs. Stop (■) ends it; finished steps replay next time.";
+const NOT_SENT = "Not sent: this kernel takes no clicks while the cell runs.";
 const DEAD = "The kernel has gone. Run the cell again: finished steps replay.";
 
 // --- small helpers
@@ -64,7 +65,7 @@ function isTall(row) {
 function timeOf(row, now) {
   const spent = row.spent || 0;
   if (row.state === "replayed") return spent >= 0.05 ? `saved ${duration(spent)}` : "";
-  return duration(spent + (ACTIVE.has(row.state) ? Math.max(0, now - row.since) : 0));
+  return duration(spent + (ACTIVE.has(row.state) ? Math.max(0, now - (row.since || now)) : 0));
 }
 
 function countdownOf(row, now) {
@@ -91,9 +92,10 @@ class State {
     this.offset = Infinity; // seconds that this clock is ahead of the kernel's, at most
     this.said = new Map(); // by number: what the kernel said about a click
     this.sent = new Map(); // by number: when something was asked of a step
+    this.held = new Map(); // by number: answers that wait until the kernel was heard for the first time
     this.dead = false;
     this.views = new Set();
-    this.line = new Line(model, () => this.refresh([...this.rows.keys()])); // buttons turn grey, or back
+    this.line = new Line(model, () => this.lineChanged());
     model.on("msg:custom", (message) => this.take(message));
     model.on("change:snapshot", () => this.take(model.get("snapshot")));
     model.on("comm_live_update", () => this.die());
@@ -114,11 +116,7 @@ class State {
     // The message that took the least time tells best how the two clocks differ.
     if (message.now) this.offset = Math.min(this.offset, Date.now() / 1000 - message.now);
     if (message.kind === "pong") this.line.pong(message.id);
-    if (message.kind === "said") {
-      this.said.set(message.seq, message.text);
-      this.sent.delete(message.seq);
-      this.refresh([message.seq]);
-    }
+    if (message.kind === "said") this.tell(message.seq, message.text);
     if (message.kind === "rows") this.patch(message);
   }
 
@@ -130,6 +128,7 @@ class State {
     }
     for (const seq of message.gone) this.rows.delete(seq);
     for (const row of message.rows) {
+      if (row.state !== "asking") this.held.delete(row.seq);
       const old = this.rows.get(row.seq);
       if (!old || old.state !== row.state) this.said.delete(row.seq);
       if (!message.full) this.sent.delete(row.seq);
@@ -143,8 +142,29 @@ class State {
       this.said.delete(content.seq);
       this.sent.set(content.seq, Date.now());
     }
-    this.line.send(content);
+    // Buttons can't be clicked until the kernel was heard, but who types is as quick as that, and presses Enter.
+    if (this.line.heard) this.line.send(content);
+    else this.held.set(content.seq, content);
     this.refresh([content.seq]);
+  }
+
+  /** The kernel was heard, for the first time or again, or it doesn't answer: buttons turn grey, or back. */
+  lineChanged() {
+    if (this.line.heard || this.line.deaf) {
+      for (const [seq, content] of this.held) {
+        if (this.line.heard) this.line.send(content);
+        else this.tell(seq, NOT_SENT);
+      }
+      this.held.clear();
+    }
+    this.refresh([...this.rows.keys()]);
+  }
+
+  /** Say something in a step's row, which takes clicks again. */
+  tell(seq, text) {
+    this.said.set(seq, text);
+    this.sent.delete(seq);
+    this.refresh([seq]);
   }
 
   /** A step that was asked something takes no more clicks until it has changed, or three seconds have gone. */
@@ -332,9 +352,10 @@ class RowView {
   }
 
   answer(answer) {
-    const button = this.ask.querySelector("button");
-    if (button && button.getAttribute("aria-disabled") === "true") return;
-    this.state.ask({ do: "answer", seq: this.seq, ...answer });
+    const { line, head, running } = this.state;
+    if (!running || !head.clicks || this.state.isSent(this.seq)) return;
+    if (line.deaf) this.state.tell(this.seq, NOT_SENT);
+    else this.state.ask({ do: "answer", seq: this.seq, ...answer });
   }
 
   tick(now) {
@@ -526,7 +547,10 @@ class View {
     }
     show(this.progress, running && head.recorded > 0);
     if (head.recorded > 0) {
-      say(this.progressText, `${head.reached.toLocaleString("en")} of ${head.recorded.toLocaleString("en")} recorded steps`);
+      const count = (number) => number.toLocaleString("en");
+      const more = head.reached >= head.recorded && head.more > 0; // nobody knows how many: a full bar would be wrong
+      show(this.bar, !more);
+      say(this.progressText, `${count(head.reached)} of ${count(head.recorded)} recorded steps${more ? `, ${count(head.more)} more` : ""}`);
       this.progress.title = "What the journal held when the cell began; the cell may call more steps, or fewer";
       this.filled.style.width = `${(100 * head.reached) / head.recorded}%`;
     }

@@ -74,6 +74,17 @@ def test_a_form_and_a_text(lab: LabPage) -> None:
     expect(lab.prompt(3)).to_contain_text("[ ]")
 
 
+def test_enter_as_soon_as_the_question_is_there(lab: LabPage) -> None:
+    """The panel may not have heard the kernel yet: the answer is kept until it has, and then sent."""
+    lab.open(["%%durable label\nprint('segment:', ctx.promise('name of the segment'))"])
+    lab.run(1)
+    field = lab.row(1, "name of the segment").locator('input[name="answer"]')
+    field.fill("loyal")
+    field.press("Enter")
+    lab.wait_done(1)
+    expect(lab.output(1)).to_contain_text("segment: loyal")
+
+
 def test_the_shell_answers(lab: LabPage) -> None:
     """``notebook-durable resolve`` in a shell answers while the cell waits."""
     lab.open([NOTE, ASK])

@@ -211,6 +211,16 @@ def test_secrets_of_the_environment(monkeypatch):
     assert secrets_in([]) == before
 
 
+def test_passwords_in_urls_of_the_environment(monkeypatch):
+    """Whatever the variable is called; as they stand there and unquoted; not the rest of the URL, nor common words."""
+    monkeypatch.undo()
+    before = secrets_in([])
+    monkeypatch.setenv("MY_DATABASE_URL", "postgres://me:p%40ss%2Fw0rd@host/db")
+    monkeypatch.setenv("MY_DSN", "amqp://guest:password@localhost redis://:s3cr3t-one@host:6379/0")
+    monkeypatch.setenv("MY_PAGE", "https://example.org:8080/@me")
+    assert secrets_in([]) - before == {"p%40ss%2Fw0rd", "p@ss/w0rd", "s3cr3t-one"}
+
+
 @pytest.mark.parametrize("unit", ["a", "tr0ub4", SECRET, "\\", "%26", "tr0ub4dor&"])
 def test_long_texts(unit):
     """200,000 characters of anything: every search is bounded, else this takes minutes and pytest's limit ends it."""

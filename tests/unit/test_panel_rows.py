@@ -126,6 +126,17 @@ def test_progress_is_what_the_journal_knows():
     assert "recorded steps" not in panel(began(), started(entry())).html(NOW)
 
 
+def test_progress_beyond_what_was_recorded():
+    """When new steps run, "1 of 1" would look like the end: how many more there are is told with it."""
+    made = panel(began(recorded=1), StepReplayed(RUN, entry(0, status=EntryStatus.SUCCEEDED)))
+    assert "1 of 1 recorded steps<" in made.html(NOW)
+    assert made.head()["more"] == 0
+    again = entry(1, "new")
+    made.apply([started(again), failed(again), started(again), waiting(entry(2, "ask"), "answer")])
+    assert "1 of 1 recorded steps, 2 more<" in made.html(NOW)
+    assert made.head()["more"] == 2
+
+
 # --- tracebacks
 
 

@@ -66,6 +66,29 @@ def named(value):
 # -- frames
 
 
+@pytest.mark.parametrize(
+    ("column", "texts"),
+    [
+        ([80.0, 2165.2, 3.25], ["80.00", "2165.20", "3.25"]),
+        ([1.0, 2.0], ["1.0", "2.0"]),
+        ([1 / 3, 100.0], ["0.333333", "100.000000"]),
+        ([float("nan"), 0.5, float("inf"), -0.25], ["nan", "0.50", "inf", "-0.25"]),
+        ([1e-9, 1.0], ["1.000000e-09", "1.000000e+00"]),
+        ([float("nan")], ["nan"]),
+        (["a", 1.5, 2.25], ["a", "1.5", "2.25"]),
+    ],
+)
+def test_numbers_of_a_column_have_as_many_decimals(column, texts):
+    """As pandas writes them, so that they line up; in a column of mixed things each is for itself."""
+    assert [row[0] for row in made(pd.DataFrame({"x": column}))["rows"]] == texts
+
+
+def test_decimals_of_an_index():
+    """The labels of rows are a column too; what is missing in one of polars' stays what it is."""
+    assert made(pd.Series([1, 2], index=[0.5, 10.0]))["index"] == ["0.5", "10.0"]
+    assert made(pl.Series("x", [1.25, None, 3.0]))["rows"] == [["1.25"], ["None"], ["3.00"]]
+
+
 def test_a_pandas_frame():
     """Its shape, the names and dtypes of its columns, and the first rows."""
     frame = pd.DataFrame({"n": range(100), "x": [0.123456789] * 100, "s": ["a b"] * 100}, index=range(7, 107))

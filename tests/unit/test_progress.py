@@ -21,7 +21,7 @@ from notebook_durable.events import (
 )
 from notebook_durable.model import Attempt, Entry, EntryStatus, Failure, Outcome, RunId
 from notebook_durable.progress import as_dict
-from notebook_durable.question import Question
+from notebook_durable.question import Question, question
 from notebook_durable.redact import HIDDEN
 
 RUN = RunId("churn", "monday")
@@ -90,6 +90,16 @@ CASES = [
     (StoreFailed(RUN, DONE, "disk full"), {**OF_DONE, "type": "store_failed", "reason": "disk full"}),
     (ExecutionEnded(RUN, Outcome.FAILED, 110.0), {**HERE, "type": "execution_ended", "outcome": "failed", "at": 110.0}),
 ]  # fmt: skip
+
+
+def test_secrets_in_a_question():
+    """Passwords in choices and fields, and what stands at first in a field with a secret's name."""
+    asked = question("q", None, {"password": "abcdefgh", "to": ["http://me:Tr0ub4dor@host", "no"], "n": 3, "ok": True})
+    told = as_dict(StepWaiting(RUN, STEP, "answer", None, asked))["question"]["form"]
+    assert told == {"password": HIDDEN, "to": [f"http://me:{HIDDEN}@host", "no"], "n": 3, "ok": True}
+    asked = question("q", ["http://me:Tr0ub4dor@host", 1, None], None)
+    told = as_dict(StepWaiting(RUN, STEP, "answer", None, asked))["question"]["choices"]
+    assert told == [f"http://me:{HIDDEN}@host", 1, None]
 
 
 @pytest.mark.parametrize(("event", "told"), CASES, ids=lambda case: type(case).__name__)

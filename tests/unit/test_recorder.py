@@ -9,6 +9,7 @@ import io
 import itertools
 import json
 import logging
+import os
 import sys
 import threading
 import tracemalloc
@@ -764,6 +765,66 @@ def test_shown_again(recorder, shell, streams):
     assert figure == {"text/plain": "fig"}
     assert streams.text("out") == "one\n" * 2
     assert streams.text("err") == "two\n" * 2
+
+
+def test_shown_again_under_its_id(recorder, shell):
+    """So that the cell's own update_display finds it. Not if the id is a secret."""
+    text = kept_text(recorder, lambda: (shell.display("0 %", key="bar"), shell.display("other")))
+    assert [one.get("transient") for one in json.loads(text)] == [{"display_id": "bar"}, None]
+    published = []
+
+    def publish(data, metadata, transient=None, update=False):
+        published.append((data, transient))
+
+    shell.display_pub.publish = publish
+    recorder.remove()
+    recorder.show(entry(), text)
+    assert published[1:] == [({"text/plain": "0 %"}, {"display_id": "bar"}), ({"text/plain": "other"}, None)]
+    recorder.install()
+    with recorder.recording() as recording:
+        shell.display("x", key="hunter22")
+    assert "transient" not in outputs(recording, lambda text: text.replace("hunter22", "***"))[0]
+
+
+class Watched:
+    """A stream whose file descriptor is a pipe that a thread reads, as ipykernel's is."""
+
+    def __init__(self) -> None:
+        self.said = []
+        self._fid, self.descriptor = os.pipe()
+        self.watch_fd_thread = threading.Thread(target=self.watch, daemon=True)
+        self.watch_fd_thread.start()
+
+    def write(self, text):
+        self.said.append(text)
+
+    def flush(self):
+        pass
+
+    def watch(self):
+        while text := os.read(self._fid, 1000):
+            self.write(text.decode())
+
+    def close(self):
+        os.close(self.descriptor)
+        self.watch_fd_thread.join()
+        os.close(self._fid)
+
+
+def test_what_is_still_in_the_pipe_when_the_step_ends(shell, monkeypatch):
+    """C code writes to the file descriptor, and a thread reads it a moment later: it belongs to the step."""
+    stream = Watched()
+    monkeypatch.setattr(sys, "stdout", stream)
+    recorder = OutputRecorder(shell)
+    recorder.install()
+    try:
+        for n in range(50):
+            text = f"from c {n}"
+            assert said(recorder, lambda text=text: os.write(stream.descriptor, text.encode())) == [("stdout", text)]
+        assert said(recorder, lambda: None) == []
+    finally:
+        recorder.remove()
+        stream.close()
 
 
 def marks(shell):
