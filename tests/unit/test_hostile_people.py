@@ -311,7 +311,7 @@ def test_the_limit_of_an_outer_step_is_not_a_failed_attempt_of_a_run_inside(lab,
         calls.append(1)
         if len(calls) > 3:
             return "the outer limit was swallowed"
-        spin(0.5)
+        spin(2.0)
         return "late"
 
     def outer():
@@ -319,7 +319,7 @@ def test_the_limit_of_an_outer_step_is_not_a_failed_attempt_of_a_run_inside(lab,
             return ctx.run("x", inner, initial_retry_interval=0.01)
 
     with pytest.raises(TerminalError) as found:
-        lab.play(lambda ctx: ctx.run("outer", outer, timeout=0.1, max_attempts=1))
+        lab.play(lambda ctx: ctx.run("outer", outer, timeout=0.6, max_attempts=1))
     assert isinstance(found.value.__cause__, StepTimeoutError)
     assert len(calls) == 1
 
