@@ -144,7 +144,7 @@ def _call(session: Session, effect: Call, name: str) -> Any:
         current_step.set((session, name))
         if effect.on_stop is None and effect.timeout is None and effect.recording is None:
             return session.executor.call(effect.fn, effect.args, effect.kwargs)
-        with _recording(session, effect), session.guard.watch(effect.on_stop), _deadline(session, effect, name):
+        with _recording(session, effect), _watch(session, effect), _deadline(session, effect, name):
             return session.executor.call(effect.fn, effect.args, effect.kwargs)
     finally:
         current_step.set(before)
@@ -155,7 +155,7 @@ def _wait_for(session: Session, awaitable: Any, effect: Call, name: str) -> Any:
     before = current_step.get()
     try:
         current_step.set((session, name))
-        with _recording(session, effect), session.guard.watch(effect.on_stop):
+        with _recording(session, effect), _watch(session, effect):
             return session.executor.wait(_timed(awaitable, effect, name), session.guard)
     finally:
         current_step.set(before)
@@ -167,7 +167,7 @@ async def _awaited(session: Session, awaitable: Any, effect: Call, name: str) ->
         current_step.set((session, name))
         if effect.on_stop is None and effect.timeout is None and effect.recording is None:
             return await awaitable
-        with _recording(session, effect), session.guard.watch(effect.on_stop):
+        with _recording(session, effect), _watch(session, effect):
             return await _timed(awaitable, effect, name)
     finally:
         current_step.set(before)
@@ -178,6 +178,10 @@ _NOTHING = nullcontext()
 
 def _recording(session: Session, effect: Call) -> AbstractContextManager[None]:
     return _NOTHING if effect.recording is None else session.guard.around(effect.recording)
+
+
+def _watch(session: Session, effect: Call) -> AbstractContextManager[None]:
+    return _NOTHING if effect.on_stop is None else session.guard.watch(effect.on_stop)
 
 
 def _deadline(session: Session, effect: Call, name: str) -> AbstractContextManager[None]:

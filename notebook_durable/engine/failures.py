@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -9,11 +10,11 @@ from types import TracebackType
 from typing import Any
 
 from notebook_durable.errors import TerminalError
-from notebook_durable.model import Attempt, Entry, Payload, error_record
+from notebook_durable.model import Attempt, Entry, EntryStatus, Payload, error_record
 from notebook_durable.protocols import Codec
 from notebook_durable.redact import HIDDEN, is_secret_name, redact
 
-__all__ = ["describe", "drop_own_frames", "give_up", "history", "rebuild", "store_error"]
+__all__ = ["describe", "drop_own_frames", "give_up", "history", "rebuild", "stopped_as", "store_error", "with_error"]
 
 Hide = Callable[[str], str]
 
@@ -116,6 +117,25 @@ def store_error(codec: Codec, error: BaseException) -> Payload | None:
     except Exception:  # noqa: BLE001  its text is recorded in any case
         return None
     return payload if len(payload.data) <= _LARGEST_ERROR else None
+
+
+def with_error(codec: Codec, entry: Entry, error: BaseException) -> Entry:
+    """Put the exception object into a failed entry, if it can be brought back."""
+    stored = store_error(codec, error)
+    if stored is None:
+        return entry
+    return entry._replace(serializer=stored.serializer, payload=stored.data, value_type=stored.value_type)
+
+
+def stopped_as(stop: BaseException, *, pressed: bool) -> EntryStatus:
+    """Tell a cancellation by the cell itself from Stop, which reaches a waiting cell as a cancellation too.
+
+    Args:
+        stop: what came out of the step.
+        pressed: Stop was pressed meanwhile.
+    """
+    cancelled = isinstance(stop, asyncio.CancelledError) and not pressed
+    return EntryStatus.CANCELLED if cancelled else EntryStatus.INTERRUPTED
 
 
 def _is_plain_terminal(error: BaseException) -> bool:

@@ -362,10 +362,7 @@ class _Live:
         yield from self._fail(entry, final, attempt)
 
     def _fail(self, entry: Entry, final: BaseException, attempt: Any) -> Flow:
-        stored = failures.store_error(self._s.codec, final)
-        if stored is not None:
-            entry = entry._replace(serializer=stored.serializer, payload=stored.data, value_type=stored.value_type)
-        self._entry = entry
+        self._entry = entry = failures.with_error(self._s.codec, entry, final)
         yield Record(entry, attempt, self._people.extra())
         # Half of what it does may be done.
         self._s.shared.wrote(self._call, entry, declared(self._spec))
@@ -442,8 +439,7 @@ class _Live:
 
     def _stopped(self, stop: BaseException, *, begun: bool, called: bool) -> Flow:
         """Record Stop or a cancellation. It is no attempt: the one that it cut short is given back."""
-        cancelled = isinstance(stop, asyncio.CancelledError) and self._s.guard.stops == self._stops
-        status = EntryStatus.CANCELLED if cancelled else EntryStatus.INTERRUPTED
+        status = failures.stopped_as(stop, pressed=self._s.guard.stops != self._stops)
         if called and self._entry.at_most_once:
             entry = self._entry  # still running: it may have had its effect, the next execution asks
         else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
@@ -152,11 +151,8 @@ class _Waiting:
         return value
 
     def _failed(self, error: TerminalError) -> Flow:
-        stored = failures.store_error(self._s.codec, error)
-        changes = {}
-        if stored is not None:
-            changes = {"serializer": stored.serializer, "payload": stored.data, "value_type": stored.value_type}
-        entry = self._ended(EntryStatus.FAILED, error=failures.describe(error), failure=Failure.TERMINAL, **changes)
+        ended = self._ended(EntryStatus.FAILED, error=failures.describe(error), failure=Failure.TERMINAL)
+        entry = failures.with_error(self._s.codec, ended, error)
         yield Record(entry)
         self._s.dealt_with_all(entry.seq)
         failures.complete(error, entry, ())
@@ -164,7 +160,6 @@ class _Waiting:
         raise error
 
     def _stopped(self, stop: BaseException) -> Flow:
-        cancelled = isinstance(stop, asyncio.CancelledError) and self._s.guard.stops == self._stops
-        entry = self._ended(EntryStatus.CANCELLED if cancelled else EntryStatus.INTERRUPTED)
+        entry = self._ended(failures.stopped_as(stop, pressed=self._s.guard.stops != self._stops))
         yield Record(entry)
         self._s.emit(StepEnded, entry)

@@ -8,12 +8,9 @@ from collections.abc import Collection
 
 from notebook_durable.model import Ask, Extra, Message, Payload
 from notebook_durable.stores.keys import Signer
-from notebook_durable.stores.rows import clean, place
+from notebook_durable.stores.rows import PLACES, clean, place
 
 __all__ = ["discard", "forget", "inbox", "keep", "post", "present", "read", "shown"]
-
-_PLACES = "place BETWEEN ? << 32 AND (? << 32) + 4294967295"
-
 
 # --- extras
 
@@ -42,7 +39,7 @@ def read(
     """Return the extras of these entries, or of all; of a journal of somebody else's only the previews."""
     query = "SELECT place & 4294967295, preview, outputs, mark FROM extras WHERE "
     if seqs is None:
-        rows = connection.execute(query + _PLACES, (run_id, run_id)).fetchall()
+        rows = connection.execute(query + PLACES, (run_id, run_id)).fetchall()
     else:
         rows = [
             row for seq in seqs for row in connection.execute(f"{query} place = ?", (place(run_id, seq),)).fetchall()
@@ -61,7 +58,7 @@ def read(
 def shown(connection: sqlite3.Connection, run_id: int) -> frozenset[int]:
     """Return the entries of a run that have outputs."""
     rows = connection.execute(
-        f"SELECT place & 4294967295 FROM extras WHERE {_PLACES} AND outputs != ''",  # noqa: S608
+        f"SELECT place & 4294967295 FROM extras WHERE {PLACES} AND outputs != ''",  # noqa: S608
         (run_id, run_id),
     )
     return frozenset(seq for (seq,) in rows)
@@ -69,14 +66,14 @@ def shown(connection: sqlite3.Connection, run_id: int) -> frozenset[int]:
 
 def present(connection: sqlite3.Connection, run_id: int) -> set[int]:
     """Return the entries of a run that have an extra."""
-    rows = connection.execute(f"SELECT place & 4294967295 FROM extras WHERE {_PLACES}", (run_id, run_id))  # noqa: S608
+    rows = connection.execute(f"SELECT place & 4294967295 FROM extras WHERE {PLACES}", (run_id, run_id))  # noqa: S608
     return {seq for (seq,) in rows}
 
 
 def forget(connection: sqlite3.Connection, run_id: int, seqs: Collection[int] | None) -> None:
     """Delete the extras of entries, and the messages for them."""
     if seqs is None:
-        connection.execute(f"DELETE FROM extras WHERE {_PLACES}", (run_id, run_id))  # noqa: S608
+        connection.execute(f"DELETE FROM extras WHERE {PLACES}", (run_id, run_id))  # noqa: S608
         connection.execute("DELETE FROM mailbox WHERE run_id = ?", (run_id,))
         return
     for seq in seqs:

@@ -25,6 +25,7 @@ from notebook_durable.stores.keys import Signer
 __all__ = [
     "ATTEMPT_COLUMNS",
     "ENTRY_COLUMNS",
+    "PLACES",
     "Damaged",
     "attempt_row",
     "attempts_from",
@@ -46,6 +47,8 @@ ENTRY_COLUMNS = (
 )
 ATTEMPT_COLUMNS = "seq, budget, number, started_at, duration, delay, error, mark"
 
+#: All rows of a run: to be given its id twice.
+PLACES = "place BETWEEN ? << 32 AND (? << 32) + 4294967295"
 _SEQ_BITS = 32
 _NO_CODE = StepCode()
 _STATUSES = {status.value.encode(): status for status in EntryStatus}

@@ -13,7 +13,7 @@ from typing import Any
 from notebook_durable.errors import ConfigurationError, NotebookMismatchError, StoreError
 from notebook_durable.model import Claim, ExecutionInfo, Outcome, Owner, RunId, RunInfo, RunStatus
 from notebook_durable.stores import extras
-from notebook_durable.stores.rows import Damaged, text_of, whole
+from notebook_durable.stores.rows import PLACES, Damaged, text_of, whole
 
 __all__ = ["SHARED", "Run", "alive", "end", "executions", "find", "forget", "listed", "newest", "owner_of", "take"]
 
@@ -284,9 +284,7 @@ def forget(connection: sqlite3.Connection, run_id: int, seqs: Collection[int] | 
     """Delete entries of a run with their attempts, or all of it; return how many entries."""
     extras.forget(connection, run_id, seqs)
     if seqs is None:
-        count = connection.execute(
-            "DELETE FROM entries WHERE place BETWEEN ? << 32 AND (? << 32) + 4294967295", (run_id, run_id)
-        ).rowcount
+        count = connection.execute(f"DELETE FROM entries WHERE {PLACES}", (run_id, run_id)).rowcount  # noqa: S608
         for table in ("attempts", "detached", "executions", "used"):
             connection.execute(f"DELETE FROM {table} WHERE run_id = ?", (run_id,))  # noqa: S608
         connection.execute("DELETE FROM runs WHERE id = ?", (run_id,))
@@ -336,8 +334,7 @@ def _counts(connection: sqlite3.Connection, run_id: int, steps: int, finished: i
     states = [
         state
         for seq, state, execution in connection.execute(
-            "SELECT place & 4294967295, status, execution FROM entries "
-            "WHERE place BETWEEN ? << 32 AND (? << 32) + 4294967295 AND status != 'superseded'",
+            f"SELECT place & 4294967295, status, execution FROM entries WHERE {PLACES} AND status != 'superseded'",  # noqa: S608
             (run_id, run_id),
         )
         if seq in called or execution > row[0]
