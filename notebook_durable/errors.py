@@ -41,6 +41,7 @@ from typing import Any
 __all__ = [
     "ConfigurationError",
     "ContextClosedError",
+    "DamagedValueError",
     "DurableError",
     "JournalCorruptError",
     "JournalFormatError",
@@ -51,6 +52,7 @@ __all__ = [
     "NotStorableError",
     "NotebookMismatchError",
     "OutcomeUnknownError",
+    "OutdatedValueError",
     "ReplayError",
     "RetryableError",
     "RollbackLostError",
@@ -287,6 +289,24 @@ class UndefinedNameError(DurableError, NameError):
         self.step = step
 
 
+class OutdatedValueError(ReplayError):
+    """A recorded value can't be read by the libraries that are installed now. Its bytes are kept.
+
+    Attributes:
+        libraries: those that it was written with, with versions.
+        present: the same libraries as they are now.
+    """
+
+    def __init__(self, libraries: str, present: str, reason: str) -> None:
+        super().__init__(
+            f"the recorded value was written with {libraries or 'other libraries'}, and {present or 'those of today'} "
+            f"can't read it ({reason}). It is computed anew; install the versions of then to have it back."
+        )
+        self.libraries = libraries
+        self.present = present
+        self.reason = reason
+
+
 class StepTimeoutError(DurableError, TimeoutError):
     """An attempt took longer than the ``timeout=`` of its step. It is retried under the step's policy.
 
@@ -421,6 +441,20 @@ class UntrustedJournalError(StoreError):
         )
         self.store = store
         self.key_file = key_file
+
+
+class DamagedValueError(StoreError):
+    """The bytes of a recorded value are not what was recorded: flipped, cut off, missing or another value's.
+
+    Attributes:
+        step: whose value it is.
+        reason: what is wrong.
+    """
+
+    def __init__(self, step: str, reason: str) -> None:
+        super().__init__(f"the recorded value of step '{step}' is damaged ({reason}): it is computed anew")
+        self.step = step
+        self.reason = reason
 
 
 class JournalFormatError(StoreError):

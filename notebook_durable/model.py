@@ -127,11 +127,26 @@ class StepKey:
 
 
 class Payload(NamedTuple):
-    """A value as bytes, with the name of the serializer that can read them."""
+    """A value as bytes, with the name of the serializer that can read them.
+
+    Attributes:
+        serializer: its name.
+        data: the bytes; of the serializer "dill" a pickle.
+        value_type: module.qualname of the value's class.
+        buffers: the out-of-band buffers of the pickle (PEP 574), in order: contiguous, bytes-like, not copies.
+        libraries: versions of the libraries whose classes are in it: "numpy 2.1.0, pandas 2.2.3"; "" if none.
+    """
 
     serializer: str
     data: bytes
     value_type: str = ""
+    buffers: tuple[Any, ...] = ()
+    libraries: str = ""
+
+    @property
+    def size(self) -> int:
+        """Bytes in all."""
+        return len(self.data) + sum(memoryview(buffer).nbytes for buffer in self.buffers)
 
 
 class StepCode(NamedTuple):
@@ -208,6 +223,10 @@ class Entry(NamedTuple):
         at_most_once: the step must not be called again after a crash inside it.
         note: for people, such as why the value can't be stored.
         code: what the step computes from.
+        buffers: of a value that is being written: see :class:`Payload`. Never read back with the entry.
+        size: bytes of its value, also where they were not read.
+        blob: where the value lies if not in the row: a text that only the store reads; "" otherwise.
+        libraries: see :class:`Payload`.
         intact: False if the row failed its authenticity check on reading; then only name and seq are to be used.
     """
 
@@ -234,6 +253,10 @@ class Entry(NamedTuple):
     note: str = ""
     code: StepCode = StepCode()
     intact: bool = True
+    buffers: tuple[Any, ...] = ()
+    size: int = 0
+    blob: str = ""
+    libraries: str = ""
 
     @property
     def key(self) -> StepKey:

@@ -177,6 +177,14 @@ class Store(Protocol):
     def read(self, run_id: int, seqs: Collection[int] | None = None) -> Sequence[Entry]:
         """Return the entries of any run, or some of them, as ``entries`` does. Needs no claim and takes no lock."""
 
+    def payload(self, run_id: int, entry: Entry) -> Payload:
+        """Return the value of an entry as bytes, verified. Large buffers are private maps: writing to one changes no file.
+
+        Raises:
+            DamagedValueError: if they are not what was recorded. The entry stays; its value must be computed anew.
+            UntrustedJournalError: if the journal was written with another key, unless the serializer is "json".
+        """
+
     def executions(self, run_id: int) -> Sequence[ExecutionInfo]:
         """List the executions of a run, oldest first. Needs no claim and takes no lock."""
 
