@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import AbstractContextManager
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from notebook_durable.events import Event
 from notebook_durable.model import (
@@ -28,16 +29,24 @@ __all__ = [
     "Codec",
     "Describer",
     "Description",
+    "DiskUsage",
     "Executor",
+    "Family",
     "Guard",
     "Observer",
+    "Pool",
     "Previewer",
+    "Problem",
+    "Record",
     "Recorder",
     "Recording",
     "Serializer",
     "Store",
     "Waiter",
 ]
+
+#: What ``Store.record`` takes, as one.
+Record = tuple[Entry, Attempt | None, Extra | None]
 
 
 @runtime_checkable
@@ -61,18 +70,25 @@ class Codec(Protocol):
     """Chooses a serializer per value, and finds the one that wrote a payload."""
 
     def encode(self, value: Any, serializer: Serializer | str | None = None) -> Payload:
-        """Write a value, with ``serializer`` (an object, "json" or "dill") if one is given.
+        """Write a value, with ``serializer`` (an object, "json", "dill", "parquet" or "arrow") if one is given.
+
+        The payload's buffers are read-only views of the value's own memory: write them before anybody changes it.
 
         Raises:
             NotStorableError: if it could not be brought back as it is; names type and path.
+            ConfigurationError: if ``serializer`` is none, or needs a library that is not installed.
         """
 
     def decode(self, payload: Payload, serializer: Serializer | str | None = None) -> Any:
         """Read a value. The caller has made sure that the bytes are authentic.
 
+        Buffers that can be written to become the value's own memory (copy-on-write maps); others are copied where an
+        array has to be writable, so nothing that is written to the value reaches them.
+
         Raises:
             UnknownSerializerError: if neither ``serializer`` nor a built-in one has the recorded name.
             UndefinedClassError: if a class of the notebook is not defined yet.
+            OutdatedValueError: if it can't be read, and the libraries that wrote it were other versions.
         """
 
     def resolve(self, serializer: Any) -> tuple[Serializer, str]:
@@ -145,6 +161,16 @@ class Store(Protocol):
             JournalUnwritableError: full disk and the like; the journal is as it was.
         """
 
+    def record_many(self, claim: Claim, records: Sequence[Record]) -> None:
+        """Write the new states of several entries as :meth:`record` does, in one transaction. On disk on return.
+
+        May be called from another thread than the writing methods otherwise are, one call at a time.
+
+        Raises:
+            RunTakenOverError: after all entries were kept as detached ones.
+            JournalUnwritableError: full disk and the like; the journal is as it was.
+        """
+
     def keep(self, claim: Claim, texts: Mapping[str, str]) -> None:
         """Write texts that entries name by their id (``parts.text_id``), unless they are there already.
 
@@ -178,7 +204,9 @@ class Store(Protocol):
         """Return the entries of any run, or some of them, as ``entries`` does. Needs no claim and takes no lock."""
 
     def payload(self, run_id: int, entry: Entry) -> Payload:
-        """Return the value of an entry as bytes, verified. Large buffers are private maps: writing to one changes no file.
+        """Return the value of an entry as bytes, verified.
+
+        Large buffers are private maps: writing to one changes no file. What is not verified is never returned.
 
         Raises:
             DamagedValueError: if they are not what was recorded. The entry stays; its value must be computed anew.
@@ -224,13 +252,53 @@ class Store(Protocol):
         """
 
     def sweep(self) -> int:
-        """Delete texts that no entry names, and give free space back to the disk; returns the bytes won."""
+        """Delete texts and large values that no entry refers to, and give free space back; returns the bytes won.
+
+        Safe beside writers in other processes; values that were handed out stay as they are.
+        """
+
+    def verify(self) -> Sequence[Problem]:
+        """Check every row and the bytes of every value; changes nothing.
+
+        Raises:
+            UntrustedJournalError: if the journal was written with another key.
+        """
+
+    def disk_usage(self) -> DiskUsage:
+        """Count what the store takes."""
 
     def set_notebook(self, workflow: str, notebook: str | None) -> int:
         """Make the runs of a workflow belong to ``notebook`` (None: to any), and return how many there are."""
 
     def close(self) -> None:
         """Close files. Releases what is still claimed. Closing twice does nothing."""
+
+
+class Problem(NamedTuple):
+    """Something that ``Store.verify`` found.
+
+    Attributes:
+        kind: "row" or "value" (damaged: its step is run again), "database", "text", "litter" (left from a crash),
+            "unused" (no entry refers to it), "quarantine" (set aside as damaged).
+        text: for people, in a sentence.
+        run_id, seq, step: of which entry, if it is about one.
+    """
+
+    kind: str
+    text: str
+    run_id: int = 0
+    seq: int = -1
+    step: str = ""
+
+
+class DiskUsage(NamedTuple):
+    """Bytes on the disk: of the database, of large values, of middle-sized ones, of damaged ones; None: unknown."""
+
+    database: int
+    blobs: int
+    packs: int
+    quarantine: int
+    free: int | None
 
 
 class Executor(Protocol):
@@ -242,8 +310,51 @@ class Executor(Protocol):
     def wait(self, awaitable: Awaitable[Any], guard: Guard) -> Any:
         """Run an awaitable to its end from sync code, whether or not a loop runs in this thread."""
 
+    def pool(self, workers: Any, most: int | None) -> Pool:
+        """Open workers that call functions side by side.
+
+        Args:
+            workers: "threads", "processes", or an object with ``submit``, as ``concurrent.futures`` has them.
+            most: how many; None: as many as are usual for the kind.
+
+        Raises:
+            ConfigurationError: for anything else.
+            MissingExtraError: if a library is missing.
+        """
+
     def close(self) -> None:
         """Close the loop that ``wait`` made, if any."""
+
+
+class Pool(Protocol):
+    """Workers that call functions side by side; opened for one ``ctx.map``."""
+
+    @property
+    def workers(self) -> int:
+        """How many there are, as far as is known."""
+
+    @property
+    def separate(self) -> bool:
+        """True if the workers are processes: what they are given is pickled, and they can be killed."""
+
+    def pack(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        """Return ``fn`` as it is to be submitted.
+
+        Raises:
+            ConfigurationError: if it can't be sent to a worker.
+        """
+
+    def submit(self, fn: Callable[..., Any], *args: Any) -> Future[Any]:
+        """Have a worker call ``fn``. Raises BrokenExecutor if there are no workers any more."""
+
+    def mend(self) -> bool:
+        """Begin anew after workers have died. False if that can't be done."""
+
+    def stop(self) -> None:
+        """End the work: processes are killed, threads can't be. Returns at once."""
+
+    def close(self) -> None:
+        """Let go of the workers, whose work is done. Never raises."""
 
 
 class Description(Protocol):
@@ -315,8 +426,55 @@ class Describer(Protocol):
     ) -> Description:
         """Describe a call; ``marks`` are further inputs by name, ``files`` paths whose content counts."""
 
+    def family(
+        self,
+        fn: Callable[..., Any],
+        *,
+        keyed: bool = False,
+        ignore: Sequence[str] = (),
+        marks: Sequence[tuple[str, Any]] = (),
+        files: Sequence[str] = (),
+    ) -> Family:
+        """Describe the calls ``fn(item)`` of all items at once; with ``keyed`` each item has a key that counts."""
+
     def forget(self) -> None:
         """Let go of the values that were seen: the execution has ended."""
+
+
+class Family(Protocol):
+    """What the calls of one function with one argument each compute from.
+
+    The fingerprint of an item is that of ``Describer.describe(fn, (item,), {}, marks=[("key", key)] if keyed)``.
+    """
+
+    @property
+    def call(self) -> Description:
+        """The call, without the item."""
+
+    @property
+    def name(self) -> str | None:
+        """Name of the parameter that takes the item; None if it doesn't count."""
+
+    def digest(self, item: Any) -> Any:
+        """Digest an item: what the other methods take as ``digest``."""
+
+    def fingerprint(self, digest: Any, key: str | None) -> str:
+        """Return the fingerprint of one call."""
+
+    def tracked(self, digest: Any) -> bool:
+        """Tell whether all of an item has content."""
+
+    def changed(self, item: Any, digest: Any) -> bool:
+        """Tell whether an item's content is another now."""
+
+    def writer(self, parts: Parts, hide: Callable[[str], str], secret: Collection[str]) -> PartsWriter:
+        """Return what writes down the parts of single calls; ``parts`` are those of :attr:`call`."""
+
+
+class PartsWriter(Protocol):
+    """Writes down the parts of the calls of a family."""
+
+    def __call__(self, item: Any, digest: Any, key: str | None) -> str: ...
 
 
 class Observer(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -9,12 +10,27 @@ from pathlib import Path
 from notebook_durable.errors import JournalCorruptError, JournalFormatError, JournalUnwritableError
 from notebook_durable.stores.keys import sync_folder
 
-__all__ = ["DATABASE", "LOCKS", "filesystem", "free_space", "is_network", "move_away", "prepare", "unwritable"]
+__all__ = [
+    "BLOBS",
+    "BLOB_LOCK",
+    "DATABASE",
+    "LOCKS",
+    "PACKS",
+    "QUARANTINE",
+    "filesystem",
+    "free_space",
+    "is_network",
+    "move_away",
+    "prepare",
+    "unwritable",
+]
 
 DATABASE = "journal.db"
 LOCKS = "locks"
+#: Values that are too large for a row (see ``blobs``), and those that failed their check.
+BLOBS, PACKS, QUARANTINE, BLOB_LOCK = "blobs", "packs", "quarantine", "blobs.lock"
 #: What may lie in a journal's folder whose database was deleted.
-_OURS = (".gitignore", LOCKS, "blobs", DATABASE)
+_OURS = (".gitignore", LOCKS, BLOBS, PACKS, QUARANTINE, BLOB_LOCK, DATABASE)
 
 #: File systems whose memory maps or byte-range locks are not shared by all who mount them, so that SQLite's WAL is
 #: unsafe (https://sqlite.org/wal.html, "All processes using a database must be on the same host computer").
@@ -125,11 +141,13 @@ def move_away(folder: Path) -> str:
 
 def unwritable(path: Path, error: OSError) -> JournalUnwritableError:
     """Describe why the system refused to write at ``path``."""
-    return JournalUnwritableError(str(path), error.strerror or str(error), _remedy(path))
+    return JournalUnwritableError(str(path), error.strerror or str(error), _remedy(path, error))
 
 
-def _remedy(path: Path) -> str:
+def _remedy(path: Path, error: OSError) -> str:
     free = free_space(path if path.is_dir() else path.parent)
+    if free is not None and free >= 1 << 20 and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{free >> 20:,} MB are free there, too few for this value: free some space and run the cell again."
     if free is not None and free < 1 << 20:
         return f"{free // 1024} KB are free there: free some space and run the cell again."
     return "Move the journal to a folder that you can write: NOTEBOOK_DURABLE_STORE or %config Durable.store."

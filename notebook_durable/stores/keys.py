@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from notebook_durable.errors import ConfigurationError
 
@@ -20,6 +21,7 @@ _MARK_SIZE = 16
 #: From here on the bytes are hashed where they lie: joining them to the header would copy them.
 _LARGE = 1 << 15
 _KEY_ID_CONTEXT = "notebook_durable 2026-11 key id"
+_BLOB_CONTEXT = "notebook_durable 2026-11 blobs"
 
 
 class Signer:
@@ -33,7 +35,7 @@ class Signer:
         key_id: names the key without giving it away: 16 hex digits.
     """
 
-    __slots__ = ("_blake3", "_key", "key_id", "path")
+    __slots__ = ("_blake3", "_blob_key", "_key", "key_id", "path")
 
     def __init__(self, key: bytes, path: str = "the key in use") -> None:
         from blake3 import blake3
@@ -43,7 +45,12 @@ class Signer:
         self._blake3 = blake3
         self._key = key
         self.path = path
+        self._blob_key = blake3(key, derive_key_context=_BLOB_CONTEXT).digest()
         self.key_id = blake3(key, derive_key_context=_KEY_ID_CONTEXT).hexdigest(length=8)
+
+    def hasher(self) -> Any:
+        """Return a new hasher for the bytes of a large value: keyed blake3, under a key derived from this one."""
+        return self._blake3(key=self._blob_key)
 
     def mark(self, head: bytes, payload: bytes = b"") -> bytes:
         """Return the mark (16 bytes) over ``head + payload``."""

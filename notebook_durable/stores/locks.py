@@ -21,7 +21,7 @@ from notebook_durable.errors import JournalUnwritableError
 from notebook_durable.model import RunId
 from notebook_durable.stores.folder import LOCKS, unwritable
 
-__all__ = ["AlreadyHeldError", "RunLocks"]
+__all__ = ["AlreadyHeldError", "RunLocks", "system_lock"]
 
 _UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP}
 
@@ -56,7 +56,9 @@ def _system_lock() -> Callable[[int, bool], None]:
     return lock_file
 
 
-_lock = _system_lock()
+#: Locks a file exclusively or shared, or raises OSError at once.
+system_lock = _system_lock()
+_lock = system_lock
 
 
 def _close_in_child() -> None:

@@ -9,7 +9,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from notebook_durable.errors import NotebookMismatchError, RunOpenError, RunTakenOverError, StoreError
+from notebook_durable.errors import (
+    DamagedValueError,
+    NotebookMismatchError,
+    RunOpenError,
+    RunTakenOverError,
+    StoreError,
+)
 from notebook_durable.model import (
     Attempt,
     Claim,
@@ -20,11 +26,15 @@ from notebook_durable.model import (
     Message,
     Outcome,
     Owner,
+    Payload,
     RunId,
     RunInfo,
     RunStatus,
 )
 from notebook_durable.parts import named_texts, parts_from
+from notebook_durable.protocols import DiskUsage, Problem, Record
+from notebook_durable.stores.blobs import LARGEST_IN_ROW
+from notebook_durable.stores.layout import flat
 
 __all__ = ["MemoryStore"]
 
@@ -65,6 +75,8 @@ class MemoryStore:
         self._ids = 0
         self._held: dict[RunId, Claim] = {}
         self._texts: dict[str, str] = {}
+        #: Values that don't lie with their entries, by what ``Entry.blob`` says: data and buffers, copies of what came.
+        self._values: dict[str, tuple[bytes, tuple[bytes, ...]]] = {}
         self._closed = False
 
     @property
@@ -131,22 +143,34 @@ class MemoryStore:
             found = self._find(claim.id)
             if found.epoch != claim.epoch:
                 raise self._taken_over(claim, entry.name)
-            found.entries[_checked(entry).seq] = _copy(entry)
+            found.entries[_checked(entry).seq] = self._copy(entry)
 
     def record(self, claim: Claim, entry: Entry, attempt: Attempt | None = None, extra: Extra | None = None) -> None:
         """Write an entry's new state, with a failed attempt and what is kept for people."""
         with self._mutex:
             found = self._find(claim.id)
             if found.epoch != claim.epoch:
-                found.detached.append(_copy(entry))
+                found.detached.append(self._copy(entry))
                 raise self._taken_over(claim, entry.name)
-            found.entries[_checked(entry).seq] = _copy(entry)
+            found.entries[_checked(entry).seq] = self._copy(entry)
             if attempt is not None:
                 key = (attempt.seq, attempt.budget, attempt.number)
                 found.attempts[key] = replace(attempt, error=_plain(attempt.error))
             found.extras.pop(entry.seq, None)
             if extra:
                 found.extras[entry.seq] = extra
+
+    def record_many(self, claim: Claim, records: Sequence[Record]) -> None:
+        """Write the new states of several entries, all or none."""
+        with self._mutex:
+            found = self._find(claim.id)
+            if found.epoch != claim.epoch:
+                found.detached.extend(self._copy(entry) for entry, _, _ in records)
+                raise self._taken_over(claim, records[0][0].name if records else "")
+            for entry, _, _ in records:
+                _checked(entry)
+            for entry, attempt, extra in records:
+                self.record(claim, entry, attempt, extra)
 
     def keep(self, claim: Claim, texts: Mapping[str, str]) -> None:  # noqa: ARG002  texts belong to no run
         """Keep texts that entries name by their id."""
@@ -168,9 +192,9 @@ class MemoryStore:
         with self._mutex:
             found = self._find(claim.id)
             if found.epoch != claim.epoch:
-                found.detached.extend(map(_copy, changes))
+                found.detached.extend(map(self._copy, changes))
                 raise self._taken_over(claim, changes[0].name if changes else "")
-            found.entries.update({_checked(entry).seq: _copy(entry) for entry in changes})
+            found.entries.update({_checked(entry).seq: self._copy(entry) for entry in changes})
             found.outcomes[claim.execution - 1] = outcome
             found.times[claim.execution - 1] = found.times[claim.execution - 1][0], now
             if used is not None:
@@ -207,6 +231,18 @@ class MemoryStore:
         with self._mutex:
             entries = self._find(run_id).entries
             return [entries[seq] for seq in sorted(entries) if seqs is None or seq in seqs]
+
+    def payload(self, run_id: int, entry: Entry) -> Payload:
+        """Return the value of an entry; buffers are copies."""
+        with self._mutex:
+            known = self._find(run_id).entries.get(entry.seq)
+            if entry.payload is None and not entry.blob and known is not None:
+                entry = known  # the caller didn't keep the bytes
+            data, buffers = self._values.get(entry.blob, (entry.payload, ()))
+            if data is None:
+                raise DamagedValueError(str(entry.key), "it is not there")
+            copies = tuple(memoryview(bytearray(buffer)) for buffer in buffers)
+            return Payload(entry.serializer, data, entry.value_type, copies, entry.libraries)
 
     def detached(self, run_id: int) -> Sequence[Entry]:
         """Return what was recorded for a run by an execution that had lost it, oldest first."""
@@ -277,7 +313,21 @@ class MemoryStore:
             entries = (entry for run in self._runs for entry in (*run.entries.values(), *run.detached))
             named = named_texts({parts_from(entry.code.inputs).code for entry in entries}, self._texts)
             gone = [name for name in self._texts if name not in named]
-            return sum(len(self._texts.pop(name).encode()) for name in gone)
+            won = sum(len(self._texts.pop(name).encode()) for name in gone)
+            needed = {entry.blob for run in self._runs for entry in (*run.entries.values(), *run.detached)}
+            for blob in self._values.keys() - needed:
+                won += _bytes(*self._values.pop(blob))
+            return won
+
+    def verify(self) -> Sequence[Problem]:
+        """Nothing can be damaged here."""
+        with self._mutex:
+            self._check_open()
+            return ()
+
+    def disk_usage(self) -> DiskUsage:
+        """Nothing is on a disk."""
+        return DiskUsage(0, 0, 0, 0, None)
 
     def amend(self, run_id: int, entries: Sequence[Entry]) -> None:
         """Replace entries from outside an execution."""
@@ -285,7 +335,7 @@ class MemoryStore:
             found = self._find(run_id)
             if found.run in self._held:
                 raise RunOpenError(found.run.workflow, found.run.key)
-            found.entries.update({_checked(entry).seq: _copy(entry) for entry in entries})
+            found.entries.update({_checked(entry).seq: self._copy(entry) for entry in entries})
 
     def set_notebook(self, workflow: str, notebook: str | None) -> int:
         """Make the runs of a workflow belong to ``notebook`` (None: to any), and return how many there are."""
@@ -307,6 +357,21 @@ class MemoryStore:
     def _check_open(self) -> None:
         if self._closed:
             raise StoreError("the journal in memory was closed. Open a new one.")
+
+    def _copy(self, entry: Entry) -> Entry:
+        """Return an entry as it is kept: large values apart, as with files, so that a test sees what it would there."""
+        if entry.error is not None:
+            entry = entry._replace(error=_plain(entry.error))
+        if entry.payload is None:
+            return entry
+        buffers = tuple(bytes(flat(buffer)) for buffer in entry.buffers)
+        size = _bytes(entry.payload, buffers)
+        if not buffers and size <= LARGEST_IN_ROW:
+            return entry._replace(blob="", size=entry.size and size)
+        self._ids += 1
+        blob = f"memory:{self._ids}"
+        self._values[blob] = (bytes(entry.payload), buffers)
+        return entry._replace(payload=None, buffers=(), blob=blob, size=size)
 
     def _newest(self, run: RunId) -> _Run | None:
         matching = [found for found in self._runs if found.run == run and not found.archived]
@@ -344,7 +409,7 @@ class MemoryStore:
             run.id, run.run, run.number, run.status, run.archived, run.created_at, run.ended_at, len(run.outcomes),
             run.notebook, run.owner if executed else None, len(entries),
             sum(entry.status is EntryStatus.SUCCEEDED for entry in entries),
-            sum(len(entry.payload or b"") for entry in run.entries.values()),
+            sum(entry.size or len(entry.payload or b"") for entry in run.entries.values()),
             len(run.entries),
         )  # fmt: skip
 
@@ -360,5 +425,5 @@ def _plain(error: Any) -> Any:
     return json.loads(json.dumps(dict(error), default=str))
 
 
-def _copy(entry: Entry) -> Entry:
-    return entry if entry.error is None else entry._replace(error=_plain(entry.error))
+def _bytes(data: bytes, buffers: Sequence[bytes]) -> int:
+    return len(data) + sum(map(len, buffers))

@@ -1,5 +1,8 @@
 """Entries and attempts as rows, and the mark that each row carries.
 
+A value that doesn't lie in its row, or has buffers, or says its size or libraries, adds these three to what is under
+the mark, and a bit that says so: rows of formats 1 to 3 have none of it, and keep their marks.
+
 A mark is keyed blake3 over everything in the row that a replay believes, and over what the row stands for: table,
 journal, run (number, workflow and key) and place. So a row or a payload that was changed, or copied to another place,
 is found out. What a mark can't show: a row that is missing, and an *old* version of the same row put back.
@@ -34,16 +37,17 @@ __all__ = [
     "entry_row",
     "identity",
     "place",
+    "refers_to",
     "text_of",
     "untrusted_from",
     "whole",
 ]
 
-#: In the order of :func:`entry_row`; the mark is last but one, the payload (which may be large) last.
+#: In the order of :func:`entry_row`.
 ENTRY_COLUMNS = (
     "name, occurrence, status, execution, budget, attempts, spent, started_at, ended_at, duration, failure, left_cell, "
     "survived, rollback_of, at_most_once, serializer, value_type, note, inputs, fingerprint, fingerprint_version, "
-    "error, source, mark, payload"
+    "error, source, mark, payload, blob, size, libraries"
 )
 ATTEMPT_COLUMNS = "seq, budget, number, started_at, duration, delay, error, mark"
 
@@ -57,6 +61,10 @@ _FAILURES = {failure.value.encode(): failure for failure in Failure}
 #: seq, occurrence, execution, budget, attempts, rollback_of, fingerprint version; spent, started, ended, duration;
 #: left, survived, at_most_once, and which of ended, rollback_of, error and payload are there; lengths of 10 texts.
 _entry_head = struct.Struct("<7q4d7B10Q").pack
+#: size; lengths of the reference and of the libraries.
+_stored_head = struct.Struct("<q2Q").pack
+#: Beside the bit for the payload: these follow.
+_STORED = 2
 #: seq, budget, number; started, duration, delay; is there a delay; length of the error.
 _attempt_head = struct.Struct("<3q3dBQ").pack
 
@@ -116,9 +124,14 @@ def _json(value: Mapping[str, Any]) -> bytes:
 def entry_row(entry: Entry, who: bytes, signer: Signer) -> tuple[Any, ...]:
     """Return the columns of an entry, signed."""
     code, payload = entry.code, entry.payload
-    texts = (entry.name, entry.serializer, entry.value_type, entry.note, code.inputs, code.fingerprint, code.source)
+    texts = (
+        entry.name, entry.serializer, entry.value_type, entry.note, code.inputs, code.fingerprint, code.source,
+        entry.blob, entry.libraries,
+    )  # fmt: skip
     try:
-        name, serializer, value_type, note, inputs, fingerprint, source = [text.encode() for text in texts]
+        name, serializer, value_type, note, inputs, fingerprint, source, blob, libraries = [
+            text.encode() for text in texts
+        ]
     except UnicodeEncodeError:
         return entry_row(_without_surrogates(entry), who, signer)
     status, failure = entry.status.encode(), entry.failure.encode()
@@ -130,7 +143,7 @@ def entry_row(entry: Entry, who: bytes, signer: Signer) -> tuple[Any, ...]:
         (
             entry.seq, name, entry.occurrence, status, entry.execution, entry.budget, entry.attempts, spent, started,
             ended, duration, failure, left, survived, entry.rollback_of, once, serializer, value_type, note, inputs,
-            fingerprint, code.version, error, source, None, payload,
+            fingerprint, code.version, error, source, None, payload, blob, entry.size, libraries,
         ),
         who,
     )  # fmt: skip
@@ -140,6 +153,7 @@ def entry_row(entry: Entry, who: bytes, signer: Signer) -> tuple[Any, ...]:
         ended, duration, str(entry.failure), left, survived, entry.rollback_of, once, entry.serializer,
         entry.value_type, entry.note, code.inputs, code.fingerprint, code.version,
         None if error is None else error.decode(), code.source, signer.mark(head, payload or b""), payload,
+        entry.blob, entry.size, entry.libraries,
     )  # fmt: skip
 
 
@@ -153,6 +167,7 @@ def _without_surrogates(entry: Entry) -> Entry:
         serializer=mend(entry.serializer),
         value_type=mend(entry.value_type),
         note=mend(entry.note),
+        libraries=mend(entry.libraries),
         code=code._replace(inputs=mend(code.inputs), fingerprint=mend(code.fingerprint), source=mend(code.source)),
     )
 
@@ -177,8 +192,12 @@ def _head(row: tuple[Any, ...], who: bytes) -> bytes:
     (
         seq, name, occurrence, status, execution, budget, attempts, spent, started, ended, duration, failure, left,
         survived, rollback_of, once, serializer, value_type, note, inputs, fingerprint, version, error, source,
-        _, payload,
+        _, payload, blob, size, libraries,
     ) = row  # fmt: skip
+    there, stored = int(payload is not None), b""
+    if blob or size != 0 or libraries:
+        there |= _STORED
+        stored = b"".join((_stored_head(size, len(blob), len(libraries)), blob, libraries))
     return b"".join(
         (
             who,
@@ -186,11 +205,12 @@ def _head(row: tuple[Any, ...], who: bytes) -> bytes:
                 seq, occurrence, execution, budget, attempts, -1 if rollback_of is None else rollback_of, version,
                 spent, started, 0.0 if ended is None else ended, duration,
                 left, survived, once, ended is not None, rollback_of is not None, error is not None,
-                payload is not None,
+                there,
                 len(name), len(status), len(failure), len(serializer), len(value_type), len(note), len(inputs),
                 len(fingerprint), 0 if error is None else len(error), len(source),
             ),
             name, status, failure, serializer, value_type, note, inputs, fingerprint, error or b"", source,
+            stored,
         )
     )  # fmt: skip
 
@@ -223,6 +243,15 @@ def _entries_from(rows: Iterable[tuple[Any, ...]], who: bytes, signer: Signer) -
     return entries
 
 
+def refers_to(row: tuple[Any, ...], blob: str, who: bytes, signer: Signer) -> bool:
+    """Tell whether a row is authentic, refers to its value in this way, and has bytes."""
+    try:
+        matching = row[26] == blob.encode() and isinstance(row[25], bytes)
+        return matching and signer.matches(row[24], _head(row, who), row[25])
+    except (struct.error, TypeError, ValueError, AttributeError):
+        return False
+
+
 def untrusted_from(rows: Iterable[tuple[Any, ...]]) -> list[Entry]:
     """Return entries for looking at: unchecked and marked so, with values only where reading them is harmless."""
     entries = []
@@ -240,14 +269,16 @@ def _entry(row: tuple[Any, ...]) -> Entry:
     (
         seq, name, occurrence, status, execution, budget, attempts, spent, started, ended, duration, failure, left,
         survived, rollback_of, once, serializer, value_type, note, inputs, fingerprint, version, error, source,
-        _, payload,
+        _, payload, blob, size, libraries,
     ) = row  # fmt: skip
     coded = source or inputs or fingerprint or version
     return Entry(
         seq, name.decode(), occurrence, _STATUSES[status], execution, budget, attempts, spent, started, ended, duration,
-        serializer.decode(), payload, value_type.decode(), None if error is None else json.loads(error),
-        _FAILURES[failure], left == 1, survived == 1, rollback_of, once == 1, note.decode(),
+        serializer.decode(), None if blob else payload, value_type.decode(),
+        None if error is None else json.loads(error), _FAILURES[failure], left == 1, survived == 1, rollback_of,
+        once == 1, note.decode(),
         StepCode(source.decode(), inputs.decode(), fingerprint.decode(), version) if coded else _NO_CODE,
+        True, (), size, blob.decode(), libraries.decode(),
     )  # fmt: skip
 
 

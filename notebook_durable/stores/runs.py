@@ -299,7 +299,8 @@ def forget(connection: sqlite3.Connection, run_id: int, seqs: Collection[int] | 
 _LIST = f"""
     SELECT {", ".join("runs." + name for name in _COLUMNS.split(", "))},
         (SELECT count(*) FROM executions WHERE run_id = runs.id),
-        count(entries.place), coalesce(sum(entries.status = 'succeeded'), 0), coalesce(sum(length(entries.payload)), 0)
+        count(entries.place), coalesce(sum(entries.status = 'succeeded'), 0),
+        CAST(total(CASE WHEN entries.size > 0 THEN entries.size ELSE length(entries.payload) END) AS INTEGER)
     FROM runs LEFT JOIN entries ON entries.place BETWEEN runs.id << 32 AND (runs.id << 32) + 4294967295
     WHERE (? IS NULL OR runs.workflow = ?) AND (? OR runs.archived = 0)
     GROUP BY runs.id ORDER BY runs.id DESC

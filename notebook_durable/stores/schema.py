@@ -22,7 +22,7 @@ from notebook_durable.stores.rows import Damaged
 
 __all__ = ["FORMAT", "Meta", "close", "connect", "open_database", "read_meta", "set_journal_mode", "upgrade"]
 
-FORMAT = 3
+FORMAT = 4
 #: "NbDu": says, at byte 68 of the file, that a SQLite database is ours.
 APPLICATION_ID = 0x4E624475
 #: Seconds to wait for another kernel's commit.
@@ -34,8 +34,16 @@ _ENTRY = """
     duration REAL NOT NULL, failure TEXT NOT NULL, left_cell INTEGER NOT NULL, survived INTEGER NOT NULL,
     rollback_of INTEGER, at_most_once INTEGER NOT NULL, serializer TEXT NOT NULL, value_type TEXT NOT NULL,
     note TEXT NOT NULL, inputs TEXT NOT NULL, fingerprint TEXT NOT NULL, fingerprint_version INTEGER NOT NULL,
-    error TEXT, source TEXT NOT NULL, mark BLOB NOT NULL, payload BLOB
+    error TEXT, source TEXT NOT NULL, mark BLOB NOT NULL, {stored}payload BLOB
 """
+#: What format 4 added: where a value lies, how large it is, and what it was made with.
+_STORED = (
+    "blob TEXT NOT NULL DEFAULT ''",
+    "size INTEGER NOT NULL DEFAULT 0",
+    "libraries TEXT NOT NULL DEFAULT ''",
+)
+# In new journals they lie before the payload: reading them doesn't walk through it.
+_ENTRY_NOW = _ENTRY.replace("{stored}", "".join(f"{column}, " for column in _STORED))
 # What runs and executions say is not signed: it decides when a run starts over and who is named in a message, and
 # never what is unpickled.
 _TABLES = f"""
@@ -51,14 +59,14 @@ _TABLES = f"""
         run_id INTEGER NOT NULL, number INTEGER NOT NULL, started_at REAL NOT NULL, ended_at REAL,
         outcome TEXT NOT NULL, owner TEXT NOT NULL, PRIMARY KEY (run_id, number)
     ) WITHOUT ROWID;
-    CREATE TABLE entries (place INTEGER PRIMARY KEY /* run_id * 2^32 + seq */, {_ENTRY});
+    CREATE TABLE entries (place INTEGER PRIMARY KEY /* run_id * 2^32 + seq */, {_ENTRY_NOW});
     CREATE TABLE attempts (
         run_id INTEGER NOT NULL, seq INTEGER NOT NULL, budget INTEGER NOT NULL, number INTEGER NOT NULL,
         started_at REAL NOT NULL, duration REAL NOT NULL, delay REAL, error TEXT NOT NULL, mark BLOB NOT NULL,
         PRIMARY KEY (run_id, seq, budget, number)
     );
     CREATE TABLE detached ( -- what a kernel recorded after another one had taken its run
-        id INTEGER PRIMARY KEY, run_id INTEGER NOT NULL, seq INTEGER NOT NULL, epoch INTEGER NOT NULL, {_ENTRY}
+        id INTEGER PRIMARY KEY, run_id INTEGER NOT NULL, seq INTEGER NOT NULL, epoch INTEGER NOT NULL, {_ENTRY_NOW}
     );
 """
 
@@ -84,6 +92,9 @@ _SINCE_3 = (
     )""",
     "CREATE INDEX mailbox_run ON mailbox (run_id)",
 )
+
+#: What format 4 added; journals that are made now have it from the start.
+_SINCE_4 = tuple(f"ALTER TABLE {table} ADD COLUMN {column}" for table in ("entries", "detached") for column in _STORED)
 
 # Closing *any* descriptor of a file drops all POSIX locks that this process has on it, SQLite's too. So the header of a
 # database that is open here is never read by hand: it was checked when it was opened first.
@@ -243,7 +254,7 @@ def upgrade(connection: sqlite3.Connection) -> None:
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
-        for version, statements in ((2, _SINCE_2), (3, _SINCE_3)):
+        for version, statements in ((2, _SINCE_2), (3, _SINCE_3), (4, _SINCE_4)):
             if _version(connection) < version:  # nobody else was quicker
                 for statement in statements:
                     connection.execute(statement)

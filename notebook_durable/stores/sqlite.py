@@ -6,12 +6,14 @@ import logging
 import os
 import sqlite3
 import struct
+import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from notebook_durable.errors import (
+    DamagedValueError,
     RunBusyError,
     RunOpenError,
     RunTakenOverError,
@@ -27,16 +29,19 @@ from notebook_durable.model import (
     Message,
     Outcome,
     Owner,
+    Payload,
     RunId,
     RunInfo,
     RunStatus,
 )
-from notebook_durable.stores import extras, folder, lease, rows, runs, texts
+from notebook_durable.protocols import DiskUsage, Problem, Record
+from notebook_durable.stores import checking, collecting, extras, folder, lease, rows, runs, texts
 from notebook_durable.stores.connections import Connections
 from notebook_durable.stores.driver import DRIVER_ERRORS, translate
 from notebook_durable.stores.keys import Signer
 from notebook_durable.stores.locks import AlreadyHeldError, RunLocks
 from notebook_durable.stores.runs import Run
+from notebook_durable.stores.values import Values, is_plain
 
 __all__ = ["SqliteStore"]
 
@@ -60,6 +65,7 @@ _GET_ATTEMPTS = f"""
     SELECT {rows.ATTEMPT_COLUMNS} FROM attempts WHERE run_id = ? AND seq = ? ORDER BY budget, number
 """  # noqa: S608
 _DROP = "DELETE FROM entries WHERE place = ?"
+_GET_REFERENCES = "SELECT blob FROM entries WHERE blob != '' UNION SELECT blob FROM detached WHERE blob != ''"
 _GET_DETACHED = f"SELECT seq, {_NAMES} FROM detached WHERE run_id = ? ORDER BY id"  # noqa: S608
 
 #: How often, and how many seconds apart, a claim tries to lock: somebody who only looks (``RunLocks.is_held``) holds
@@ -104,6 +110,7 @@ class SqliteStore:
         kind = folder.is_network(self._folder) if network is None else "as configured" if network else ""
         self._network = kind
         self._locks = RunLocks(self._folder)
+        self._kept = Values(self._folder, signer)
         self._claims: dict[tuple[int, int], Claim] = {}
         self._marks: dict[int, tuple[RunId, bytes]] = {}
         self._leases: dict[tuple[int, int], lease.Lease] = {}
@@ -128,8 +135,8 @@ class SqliteStore:
 
     @property
     def largest_value(self) -> int:
-        """SQLite takes a row of a billion bytes at most; the rest of an entry needs some of them."""
-        return 990_000_000
+        """Whatever fits on the disk."""
+        return sys.maxsize
 
     # -- executing a run
 
@@ -169,6 +176,13 @@ class SqliteStore:
 
     def begin(self, claim: Claim, entry: Entry, *, wait: bool = False) -> None:
         """Write that an attempt begins; on disk already only with ``wait``."""
+        if is_plain(entry):
+            self._begin(claim, entry, wait)
+            return
+        with self._keeping(claim, (entry,)) as (kept,):
+            self._begin(claim, kept, wait)
+
+    def _begin(self, claim: Claim, entry: Entry, wait: bool) -> None:
         values = self._values(claim, entry)
         db = self._db
         with db.write_lock:
@@ -181,6 +195,13 @@ class SqliteStore:
 
     def record(self, claim: Claim, entry: Entry, attempt: Attempt | None = None, extra: Extra | None = None) -> None:
         """Write an entry's new state, with a failed attempt and what is kept for people. On disk on return."""
+        if is_plain(entry):
+            self._record(claim, entry, attempt, extra)
+            return
+        with self._keeping(claim, (entry,)) as (kept,):
+            self._record(claim, kept, attempt, extra)
+
+    def _record(self, claim: Claim, entry: Entry, attempt: Attempt | None, extra: Extra | None) -> None:
         values = self._values(claim, entry)
         db = self._db
         with db.write_lock:
@@ -193,6 +214,37 @@ class SqliteStore:
             if not done:
                 self._detach(claim, (entry,))
                 raise self._taken_over(claim, entry.name)
+
+    def record_many(self, claim: Claim, records: Sequence[Record]) -> None:
+        """Write the new states of several entries, in one transaction. On disk on return."""
+        if not records:
+            return
+        with self._keeping(claim, [entry for entry, _, _ in records]) as kept:
+            self._record_many(claim, [(one, *record[1:]) for one, record in zip(kept, records, strict=True)])
+
+    def _record_many(self, claim: Claim, records: Sequence[Record]) -> None:
+        values = [self._values(claim, entry) for entry, _, _ in records]
+        who = self._identity("attempts", claim.id, claim.run)
+        failed = [(claim.id, *rows.attempt_row(one, who, self._signer)) for _, one, _ in records if one is not None]
+        with self._db.write_lock:
+            self._check_usable()
+            self._db.check_present()
+            self._unsynced.clear()
+            with self._transaction() as connection:
+                done = connection.executemany(_PUT, values).rowcount == len(values)
+                if done:
+                    connection.executemany(_PUT_ATTEMPT, failed)
+                    self._put_extras(connection, claim, records)
+            if not done:
+                self._detach(claim, [entry for entry, _, _ in records])
+                raise self._taken_over(claim, records[0][0].name)
+
+    def _put_extras(self, connection: sqlite3.Connection, claim: Claim, records: Sequence[Record]) -> None:
+        known, who = self._extras_of(claim), self._identity("extras", claim.id, claim.run)
+        for entry, _, extra in records:
+            if extra or entry.seq in known:
+                extras.keep(connection, claim.id, entry.seq, extra, who, self._signer)
+                (known.add if extra else known.discard)(entry.seq)
 
     def _put_all(
         self, claim: Claim, entry: Entry, values: tuple[object, ...], attempt: Attempt | None, extra: Extra | None
@@ -242,15 +294,16 @@ class SqliteStore:
         used: Sequence[int] | None = None,
     ) -> None:
         """End the execution, with the last changes to entries, in one transaction. On disk when this returns."""
-        values = [self._values(claim, entry) for entry in changes]
-        self._db.check_present()
-        with self._transaction() as connection:
-            done = runs.end(connection, claim, outcome, status, now, used)
-            if done:
-                connection.executemany(_PUT, values)
-        if not done:
-            self._detach(claim, changes)
-            raise self._taken_over(claim, changes[0].name if changes else "")
+        with self._keeping(claim, changes) as kept:
+            values = [self._values(claim, entry) for entry in kept]
+            self._db.check_present()
+            with self._transaction() as connection:
+                done = runs.end(connection, claim, outcome, status, now, used)
+                if done:
+                    connection.executemany(_PUT, values)
+            if not done:
+                self._detach(claim, kept)
+                raise self._taken_over(claim, changes[0].name if changes else "")
 
     def release(self, claim: Claim) -> None:
         """Give the run back. Never raises; releasing twice does nothing."""
@@ -289,6 +342,33 @@ class SqliteStore:
         if seqs is None:
             return self._entries(run_id, run)
         return [entry for seq in sorted(seqs) for entry in self._entries(run_id, run, seq)]
+
+    def payload(self, run_id: int, entry: Entry) -> Payload:
+        """Return the value of an entry, verified; large buffers are private maps of its file."""
+        if entry.payload is None and not entry.blob:
+            entry = next(iter(self.read(run_id, (entry.seq,))), entry)  # the caller didn't keep the bytes
+        self._check_usable()
+        if not self._trusted and (entry.payload is None or entry.serializer != "json"):
+            raise UntrustedJournalError(self.location, self._signer.path)
+        if self._trusted and not entry.intact:
+            raise DamagedValueError(str(entry.key), "its row in the journal was changed")
+        return self._kept.payload(entry, lambda one: self._row_bytes(run_id, one))
+
+    def _row_bytes(self, run_id: int, entry: Entry) -> bytes | None:
+        """Return what lies in an entry's row, or in that of a detached one, if it is authentic."""
+        with self._reading() as connection:
+            run = runs.find(connection, run_id, self.location).run
+            first = rows.place(run_id, entry.seq)
+            for table, query, given in (("entries", _GET, (first, first)), ("detached", _GET_DETACHED, (run_id,))):
+                who = self._identity(table, run_id, run)
+                for row in connection.execute(query, given).fetchall():
+                    if row[0] == entry.seq and rows.refers_to(row, entry.blob, who, self._signer):
+                        return bytes(row[25])
+        return None
+
+    def _keeping(self, claim: Claim, entries: Sequence[Entry]) -> AbstractContextManager[Sequence[Entry]]:
+        self._check_usable()
+        return self._kept.keeping(entries, lambda one: self._row_bytes(claim.id, one))
 
     def detached(self, run_id: int) -> Sequence[Entry]:
         """Return what was recorded for a run by a kernel that had lost it, oldest first."""
@@ -346,9 +426,12 @@ class SqliteStore:
     def amend(self, run_id: int, entries: Sequence[Entry]) -> None:
         """Replace entries from outside an execution, under the run's lock. On disk when this returns."""
         self._check_trusted()
-        with self._changing(run_id) as (connection, found):
+        with self._reading() as connection:
+            found = runs.find(connection, run_id, self.location)
+        claim = Claim(run_id, found.run, found.number, found.epoch, 0, found.owner)
+        with self._keeping(claim, entries) as kept, self._changing(run_id) as (connection, found):
             claim = Claim(run_id, found.run, found.number, found.epoch, 0, found.owner)
-            connection.executemany(_PUT, [self._values(claim, entry) for entry in entries])
+            connection.executemany(_PUT, [self._values(claim, entry) for entry in kept])
 
     def forget(self, run_id: int, seqs: Collection[int] | None = None) -> int:
         """Delete entries of a run for good, with their attempts; with None the whole run."""
@@ -356,8 +439,8 @@ class SqliteStore:
             return runs.forget(connection, run_id, seqs)
 
     def sweep(self) -> int:
-        """Delete texts that no entry names, and give free space back to the disk; returns the bytes won."""
-        before = self._bytes()
+        """Delete texts and files that no entry refers to, and give free space back; returns the bytes won."""
+        before = self.disk_usage()
         with self._transaction() as connection:
             texts.sweep(connection)
         with self._db.write_lock:
@@ -366,11 +449,31 @@ class SqliteStore:
                 self._db.full.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             except DRIVER_ERRORS as error:
                 raise translate(error, self._file) from error
-        return before - self._bytes()
+        if not collecting.collect(self._folder, self._kept.gate, self._references):
+            self._on_notice(
+                "large values were being written all the time, so their files were not collected. Try again."
+            )
+        after = self.disk_usage()
+        return sum(before[:3]) - sum(after[:3])
 
-    def _bytes(self) -> int:
+    def _references(self) -> Collection[str]:
+        with self._reading() as connection:
+            return {rows.text_of(text) for (text,) in connection.execute(_GET_REFERENCES)}
+
+    def disk_usage(self) -> DiskUsage:
+        """Count the bytes of the journal on the disk."""
         names = (self._file, self._file.with_name(f"{self._file.name}-wal"))
-        return sum(file.stat().st_size for file in names if file.exists())
+        return collecting.disk_usage(self._folder, names)
+
+    def verify(self) -> Sequence[Problem]:
+        """Check every row's mark and every value's bytes, and look for files that nothing needs. Changes nothing."""
+        self._check_trusted()
+        with self._reading() as connection:
+            found = checking.rows_of(connection, self._db.meta.journal_id, self._signer)
+        with self._kept.gate.collecting(1.0, make=False), self._reading() as connection:
+            known = checking.users(connection)
+            idle = collecting.unneeded(self._folder, known)
+        return [*found, *checking.values_of(known, self._kept.blobs), *checking.files(self._folder, idle)]
 
     @contextmanager
     def _changing(self, run_id: int) -> Iterator[tuple[sqlite3.Connection, Run]]:
@@ -403,6 +506,7 @@ class SqliteStore:
         for claim in list(self._claims.values()):
             self.release(claim)
         self._closed = True
+        self._kept.close()
         self._db.close()
 
     # -- parts
@@ -469,6 +573,7 @@ class SqliteStore:
         """Begin anew after somebody deleted or moved the journal away between two executions."""
         self._check_usable()
         if not self._claims and not self._db.is_current():
+            self._kept.close()
             self._db.close()
             self._open()
 

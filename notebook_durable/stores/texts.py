@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from notebook_durable.parts import named_texts, parts_from, text_id
 from notebook_durable.stores.rows import text_of
 
-__all__ = ["keep", "read", "sweep"]
+__all__ = ["hasher", "keep", "read", "sweep"]
 
 
 def keep(connection: sqlite3.Connection, texts: Mapping[str, str]) -> None:
@@ -26,12 +26,13 @@ def read(connection: sqlite3.Connection, ids: Iterable[str]) -> dict[str, str]:
         row = connection.execute("SELECT text FROM texts WHERE id = ?", (name,)).fetchone()
         if row is not None and isinstance(row[0], bytes):
             text = row[0].decode("utf-8", "replace")
-            if text_id(text, _hasher()) == name:
+            if text_id(text, hasher()) == name:
                 found[name] = text
     return found
 
 
-def _hasher() -> object:
+def hasher() -> object:
+    """Return what ids of texts are made with."""
     from blake3 import blake3
 
     return blake3()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from notebook_durable.errors import NotebookMismatchError, RunOpenError, RunTakenOverError, StoreError
 from notebook_durable.model import (
@@ -212,7 +215,7 @@ class TestNotebook:
 
 class TestEntries:
     @pytest.mark.parametrize("write", ["begin", "begin and wait", "record", "end", "amend"])
-    @pytest.mark.parametrize("entry", [FULL, SMALL, finished(SMALL, b""), finished(SMALL, b"x" * 3_000_000)])
+    @pytest.mark.parametrize("entry", [FULL, SMALL, finished(SMALL, b""), finished(SMALL, b"x" * 60_000)])
     def test_every_field_comes_back(self, store: Any, write: str, entry: Entry) -> None:
         """An entry is read as it was written, whichever way, and is intact."""
         claim = store.claim(RUN, ME, now=1.0)
@@ -474,3 +477,176 @@ class TestForPeople:
             store.record(claim, SMALL._replace(seq=seq))
         assert [entry.seq for entry in store.read(claim.id, [3, 2, 0])] == [0, 3]
         assert list(store.read(claim.id, [])) == []
+
+
+def big(*sizes: int, seq: int = 0, **fields: Any) -> Entry:
+    """An entry whose value has data and buffers of these sizes, each with bytes of its own."""
+    data, *buffers = (bytes([65 + number + seq]) * size for number, size in enumerate(sizes))
+    changes = {"serializer": "dill", "payload": data, "buffers": tuple(buffers), "libraries": "numpy 2.1.0", **fields}
+    return SMALL._replace(seq=seq, name=f"step {seq}", status=EntryStatus.SUCCEEDED, **changes)
+
+
+#: In the row, in a pack, in a file; with and without buffers.
+SIZES = [
+    (10, 0, 1, 70), (60_000,), (65_536,), (65_537,), (40, 70_000, 0, 3), (200_000,), (10, 3_000_000, 5, 65_536),
+    (5_000_000,), (20, 5_000_000, 1, 0, 70_000),
+]  # fmt: skip
+
+
+class TestValues:
+    """Values with buffers, and large ones."""
+
+    @pytest.mark.parametrize("sizes", SIZES, ids=str)
+    @pytest.mark.parametrize("write", ["begin", "record", "with an extra", "many", "end", "amend"])
+    def test_come_back(self, store: Any, sizes: tuple[int, ...], write: str) -> None:
+        """A value comes back exactly, whichever way it was written; its entry says its size and libraries."""
+        entry = big(*sizes)
+        claim = store.claim(RUN, ME, now=1.0)
+        if write == "begin":
+            store.begin(claim, entry, wait=True)
+        elif write == "record":
+            store.record(claim, entry)
+        elif write == "many":
+            store.record_many(claim, [(entry, None, Extra("{}")), (big(*sizes, seq=1), None, None)])
+        elif write == "end":
+            store.end(claim, Outcome.COMPLETED, RunStatus.COMPLETED, [entry], now=2.0)
+        elif write == "amend":
+            store.release(claim)
+            store.amend(claim.id, [entry])
+        else:
+            store.record(claim, entry, Attempt(0, 0, 1, 1.0, 1.0, {}), Extra("{}"))
+        read = store.entries(claim)[0]
+        plain = len(sizes) == 1 and sizes[0] <= 65_536
+        assert (read.payload is None, bool(read.blob), read.buffers) == (not plain, not plain, ())
+        assert (read.size or len(read.payload), read.libraries, read.intact) == (sum(sizes), "numpy 2.1.0", True)
+        value = store.payload(claim.id, read)
+        assert (value.serializer, value.data, value.value_type, value.libraries) == (
+            "dill", entry.payload, "", "numpy 2.1.0",
+        )  # fmt: skip
+        assert type(value.data) is bytes
+        assert [bytes(buffer) for buffer in value.buffers] == list(entry.buffers)
+        assert value.size == sum(sizes)
+        assert store.runs()[0].size == sum(sizes) * len(store.entries(claim))
+
+    @pytest.mark.parametrize("sizes", [(10, 100, 70), (10, 100_000), (10, 5_000_000)], ids=str)
+    def test_buffers_belong_to_the_caller(self, store: Any, sizes: tuple[int, ...]) -> None:
+        """Buffers can be written to; that changes neither the journal nor what another call gives."""
+        claim = store.claim(RUN, ME, now=1.0)
+        entry = big(*sizes)
+        store.record(claim, entry)
+        one, two = (store.payload(claim.id, store.entries(claim)[0]) for _ in range(2))
+        for buffer in one.buffers:
+            buffer[:] = b"!" * len(buffer)
+        for value in (two, store.payload(claim.id, store.entries(claim)[0])):
+            assert [bytes(buffer) for buffer in value.buffers] == list(entry.buffers)
+
+    @pytest.mark.parametrize("sizes", [(10, 100, 70), (10, 100_000), (10, 5_000_000), (70_000,)], ids=str)
+    def test_other_fields_change(self, store: Any, sizes: tuple[int, ...]) -> None:
+        """An entry that was read and is written back with other fields keeps its value."""
+        claim = store.claim(RUN, ME, now=1.0)
+        entry = big(*sizes)
+        store.record(claim, entry)
+        store.record(claim, store.entries(claim)[0]._replace(note="a note"))
+        store.end(claim, Outcome.COMPLETED, RunStatus.COMPLETED, [store.entries(claim)[0]._replace(spent=2.0)], now=2.0)
+        store.release(claim)
+        store.amend(claim.id, [store.read(claim.id)[0]._replace(status=EntryStatus.SUPERSEDED)])
+        (read,) = store.read(claim.id)
+        assert (read.status, read.note, read.spent, read.intact) == (EntryStatus.SUPERSEDED, "a note", 2.0, True)
+        value = store.payload(claim.id, read)
+        assert (value.data, [bytes(one) for one in value.buffers]) == (entry.payload, list(entry.buffers))
+
+    @pytest.mark.parametrize("sizes", [(10, 100, 70), (10, 100_000), (70_000,), (10,)], ids=str)
+    def test_replaced(self, store: Any, sizes: tuple[int, ...]) -> None:
+        """A new value takes the place of one that lay elsewhere, also if the caller leaves the old reference in."""
+        claim = store.claim(RUN, ME, now=1.0)
+        for old in SIZES[:5]:
+            store.record(claim, big(*old))
+            (read,) = store.entries(claim)
+            new = big(*sizes)
+            store.record(claim, read._replace(payload=new.payload, buffers=new.buffers))
+            value = store.payload(claim.id, store.entries(claim)[0])
+            assert (value.data, [bytes(one) for one in value.buffers]) == (new.payload, list(new.buffers))
+
+    def test_bytes_that_were_not_kept(self, store: Any) -> None:
+        """An entry whose bytes the caller let go of, or that was recorded by it, still finds its value."""
+        claim = store.claim(RUN, ME, now=1.0)
+        for seq, sizes in enumerate([(10,), (10, 20), (10, 100_000)]):
+            entry = big(*sizes, seq=seq)
+            store.record(claim, entry)
+            value = store.payload(claim.id, entry._replace(payload=None, buffers=()))
+            assert (value.data, [bytes(one) for one in value.buffers]) == (entry.payload, list(entry.buffers))
+
+    @pytest.mark.parametrize("sizes", [(10,), (10, 100, 70), (10, 100_000), (10, 5_000_000)], ids=str)
+    def test_detached(self, store: Any, sizes: tuple[int, ...]) -> None:
+        """What comes too late keeps its value apart; that of the run is another."""
+        old = store.claim(RUN, ME, now=1.0)
+        new = steal(store, old)
+        store.record(new, big(*sizes, 1))
+        with pytest.raises(RunTakenOverError):
+            store.record(old, big(*sizes))
+        store.sweep()
+        (apart,) = store.detached(old.id)
+        assert [len(one) for one in store.payload(old.id, apart).buffers] == list(sizes[1:])
+        assert [len(one) for one in store.payload(new.id, store.entries(new)[0]).buffers] == [*sizes[1:], 1]
+
+    def test_any_contiguous_buffer(self, store: Any) -> None:
+        """Buffers may be of any type, shape and order, as long as they are contiguous."""
+        numpy = pytest.importorskip("numpy")
+        claim = store.claim(RUN, ME, now=1.0)
+        array = numpy.arange(20_000.0).reshape(100, 200)
+        for seq, one in enumerate([array, numpy.asfortranarray(array), array[:0], memoryview(array), bytearray(b"x")]):
+            store.record(claim, big(3, seq=seq)._replace(buffers=(pickle.PickleBuffer(one), memoryview(b"end"))))
+            value = store.payload(claim.id, store.entries(claim)[seq])
+            assert [bytes(buffer) for buffer in value.buffers] == [bytes(pickle.PickleBuffer(one).raw()), b"end"]
+
+    @pytest.mark.parametrize("size", [100, 9_000, 1_000_000])
+    def test_arrays(self, store: Any, size: int) -> None:
+        """Pickled arrays come back writable, or read-only if they were, and share nothing with the journal."""
+        numpy = pytest.importorskip("numpy")
+        claim = store.claim(RUN, ME, now=1.0)
+        arrays = [numpy.arange(float(size)), numpy.arange(float(size))]
+        arrays[1].flags.writeable = False
+        buffers: list[Any] = []
+        data = pickle.dumps(arrays, protocol=5, buffer_callback=buffers.append)
+        store.record(claim, big(1)._replace(payload=data, buffers=tuple(buffers)))
+        for _ in range(2):
+            value = store.payload(claim.id, store.entries(claim)[0])
+            loaded = pickle.loads(value.data, buffers=value.buffers)
+            assert all(map(numpy.array_equal, loaded, arrays))
+            assert [one.flags.writeable for one in loaded] == [True, False]
+            loaded[0] += 1
+
+    def test_collected(self, store: Any) -> None:
+        """Forgotten values are swept, those that entries have are not, and what was handed out stays as it is."""
+        claim = store.claim(RUN, ME, now=1.0)
+        for seq, sizes in enumerate([(10, 100_000), (10, 5_000_000), (10, 5_000_001), (10, 9)]):
+            store.record(claim, big(*sizes, seq=seq))
+        store.release(claim)
+        values = [store.payload(claim.id, entry) for entry in store.read(claim.id)]
+        store.forget(claim.id, [1, 3])
+        assert store.sweep() >= 5_000_000
+        assert all(set(bytes(one.buffers[0])) == {66 + seq} for seq, one in enumerate(values))
+        assert [store.payload(claim.id, entry).size for entry in store.read(claim.id)] == [100_010, 5_000_011]
+        assert list(store.verify()) == []
+        store.forget(claim.id)
+        store.sweep()
+        assert sum(store.disk_usage()[1:4]) == 0
+        assert list(store.verify()) == []
+
+
+@given(
+    data=st.binary(max_size=100),
+    buffers=st.lists(
+        st.one_of(st.binary(max_size=100), st.tuples(st.binary(min_size=1, max_size=3), st.integers(1, 70_000))),
+        max_size=6,
+    ),
+)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_value_round_trips(store: Any, data: bytes, buffers: list[Any]) -> None:
+    """Whatever bytes a value has, and however many buffers: they come back exactly."""
+    given_ = tuple(one if isinstance(one, bytes) else one[0] * one[1] for one in buffers)
+    claim = store.claim(RUN, ME, now=1.0)
+    store.record(claim, big(1)._replace(payload=data, buffers=given_))
+    value = store.payload(claim.id, store.entries(claim)[0])
+    store.release(claim)
+    assert (value.data, tuple(map(bytes, value.buffers))) == (data, given_)

@@ -87,12 +87,12 @@ class TestFullDisk:
             store.record(claim, entry(0, b"0"))
             store.begin(claim, entry(1))
             filler = fill(disk)
-            error = until_full(lambda _: store.record(claim, entry(1, b"x" * 100_000)))
+            error = until_full(lambda _: store.record(claim, entry(1, b"x" * 60_000)))
             assert "full" in str(error)
             assert list(store.entries(claim)) == [entry(0, b"0"), entry(1)]
             filler.unlink()
-            store.record(claim, entry(1, b"y" * 100_000))
-            assert list(store.entries(claim)) == [entry(0, b"0"), entry(1, b"y" * 100_000)]
+            store.record(claim, entry(1, b"y" * 60_000))
+            assert list(store.entries(claim)) == [entry(0, b"0"), entry(1, b"y" * 60_000)]
         with closing(SqliteStore(disk / ".durable", signer)) as store:
             assert [e.intact for e in store.read(claim.id)] == [True, True]
 

@@ -1,0 +1,122 @@
+"""Values of middle size, one after the other in files that only grow: ``packs/HOST-PID-RANDOM.pack``.
+
+A file of its own costs such a value two waits for the disk, one for the file and one for its folder; here it is one,
+and one for all that are written together. Each store has a pack of its own and appends to it; what lies in one is never
+written again. A pack is given up at 256 MB, when the store closes, and after any error. It is read, never mapped: a map
+holds a descriptor, and there may be thousands of such values.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import socket
+from contextlib import suppress
+from pathlib import Path
+
+from notebook_durable.stores.folder import PACKS
+from notebook_durable.stores.keys import Signer, sync_folder
+from notebook_durable.stores.layout import Image
+from notebook_durable.stores.references import PackRef
+from notebook_durable.stores.syncing import sync_data, write_at
+
+__all__ = ["SUFFIX", "PackWriter"]
+
+SUFFIX = ".pack"
+#: Bytes after which a pack is given up: it can only be deleted as a whole.
+_LARGEST = 256 << 20
+#: A value begins at a multiple of this: no block is written again that holds what was acknowledged.
+_ALIGN = 4096
+
+
+class PackWriter:
+    """Appends to the pack of one store. The caller holds the gate, and calls from one thread at a time.
+
+    Args:
+        folder: the journal's folder.
+        signer: its key digests the values.
+    """
+
+    def __init__(self, folder: Path, signer: Signer) -> None:
+        self._folder, self._signer = folder / PACKS, signer
+        self._descriptor: int | None = None
+        #: End of what was written, and of what is on the disk for certain.
+        self._name, self._end, self._synced = "", 0, 0
+        self._path = ""
+
+    def append(self, image: Image) -> PackRef:
+        """Write a value; it is on the disk after :meth:`wait`.
+
+        Raises:
+            OSError: if that can't be; nothing may refer to what was written since the last ``wait`` then.
+        """
+        descriptor = self._open(image.length)
+        offset = -(-self._end // _ALIGN) * _ALIGN
+        try:
+            # The pieces are on their way to the disk while they are hashed: a second thread would gain nothing here.
+            write_at(descriptor, image.pieces, offset)
+            hasher = self._signer.hasher()
+            for piece in image.pieces:
+                hasher.update(piece)
+        except BaseException:
+            self.give_up()
+            raise
+        self._end = offset + image.length
+        return PackRef(self._name, offset, image.length, hasher.hexdigest())
+
+    def wait(self) -> None:
+        """Wait until all that was written is on the disk.
+
+        Raises:
+            OSError: as :meth:`append` does.
+        """
+        if self._descriptor is None or self._synced == self._end:
+            return
+        try:
+            sync_data(self._descriptor)
+        except BaseException:
+            self.give_up()
+            raise
+        self._synced = self._end
+
+    def _open(self, length: int) -> int:
+        if self._descriptor is not None and (self._end + length > _LARGEST or not self._is_current()):
+            self.wait()
+            self.close()
+        if self._descriptor is None:
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            host = re.sub(r"[^A-Za-z0-9_-]", "-", socket.gethostname())[:40] or "host"
+            self._name = f"{host}-{os.getpid()}-{secrets.token_hex(6)}"
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
+            self._path = str(self._folder / f"{self._name}{SUFFIX}")
+            self._descriptor = os.open(self._path, flags, 0o600)
+            self._end = self._synced = 0
+            sync_folder(self._folder)
+            sync_folder(self._folder.parent)
+        return self._descriptor
+
+    def _is_current(self) -> bool:
+        """Tell whether the pack is still there: it may have been collected when nothing in it was of use."""
+        assert self._descriptor is not None  # noqa: S101  for mypy
+        try:
+            return os.path.samestat(os.fstat(self._descriptor), os.stat(self._path))  # noqa: PTH116  for each value
+        except OSError:
+            return False
+
+    def give_up(self) -> None:
+        """Cut off what a failed write left: nothing refers to it, nobody has read it, and the disk may be full."""
+        if self._descriptor is not None:
+            with suppress(OSError):
+                if self._synced:
+                    os.ftruncate(self._descriptor, self._synced)
+                elif self._is_current():
+                    Path(self._path).unlink()
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the pack; a new one is begun when needed."""
+        if self._descriptor is not None:
+            with suppress(OSError):
+                os.close(self._descriptor)
+            self._descriptor = None
