@@ -12,6 +12,7 @@ __all__ = [
     "Event",
     "ExecutionEnded",
     "ExecutionStarted",
+    "MapProgress",
     "StepDamaged",
     "StepEnded",
     "StepReplayed",
@@ -118,6 +119,47 @@ class StepEnded(Event):
     """A step came to its end in this execution: see ``entry.status``."""
 
     entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class MapProgress(Event):
+    """How far a ``ctx.map`` has come: at its beginning, at most ten times a second, and at its end.
+
+    There are no events for single items.
+
+    Attributes:
+        name: of the map.
+        done: items that this execution has computed.
+        failed: items that have failed for good, in this execution or (replayed) before.
+        replayed: items whose recorded value was handed back.
+        running: items under way.
+        total: items in all.
+        at: seconds since the epoch.
+        seq: number of the first item's entry: tells maps of one name apart.
+        waiting: items that wait for their next attempt.
+        recorded: items that the journal knew when the map began.
+        saved: seconds that the replayed ones took when they were recorded.
+        started_at: when the map began, in seconds since the epoch.
+        errors: of the first items that failed or wait after a failure: name of the item, and error in one line.
+        reason: why items ran that were recorded before, for people.
+        state: "running", "done", "failed" (an item's failure was raised), "interrupted" or "cancelled".
+    """
+
+    name: str
+    done: int
+    failed: int
+    replayed: int
+    running: int
+    total: int
+    at: float
+    seq: int = 0
+    waiting: int = 0
+    recorded: int = 0
+    saved: float = 0.0
+    started_at: float = 0.0
+    errors: tuple[tuple[str, str], ...] = ()
+    reason: str = ""
+    state: str = "running"
 
 
 @dataclass(frozen=True, slots=True)

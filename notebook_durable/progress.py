@@ -10,6 +10,7 @@ from notebook_durable.events import (
     Event,
     ExecutionEnded,
     ExecutionStarted,
+    MapProgress,
     StepDamaged,
     StepEnded,
     StepReplayed,
@@ -122,6 +123,26 @@ def _waiting(event: StepWaiting) -> dict[str, Any]:
     return {"kind": event.kind, "until": event.until, "question": question}
 
 
+def _map(event: MapProgress) -> dict[str, Any]:
+    return {
+        "step": event.name,
+        "seq": event.seq,
+        "done": event.done,
+        "failed": event.failed,
+        "replayed": event.replayed,
+        "running": event.running,
+        "waiting": event.waiting,
+        "total": event.total,
+        "recorded": event.recorded,
+        "saved": event.saved,
+        "started_at": event.started_at,
+        "at": event.at,
+        "errors": [[redact(label), redact(error)] for label, error in event.errors],
+        "reason": redact(event.reason),
+        "state": event.state,
+    }
+
+
 _PARTICULAR: dict[type[Event], Callable[[Any], dict[str, Any]]] = {
     ExecutionStarted: _started,
     StepStarted: lambda event: {"max_attempts": event.max_attempts, "reason": redact(event.reason)},
@@ -131,5 +152,6 @@ _PARTICULAR: dict[type[Event], Callable[[Any], dict[str, Any]]] = {
     StepWaiting: _waiting,
     StepEnded: lambda _event: {},
     StoreFailed: lambda event: {"reason": redact(event.reason)},
+    MapProgress: _map,
     ExecutionEnded: lambda event: {"outcome": str(event.outcome), "at": event.at},
 }

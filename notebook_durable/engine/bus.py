@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from notebook_durable.events import (
     AttemptFailed,
     Event,
+    MapProgress,
     StepDamaged,
     StepEnded,
     StoreFailed,
 )
-from notebook_durable.model import EntryStatus
+from notebook_durable.model import EntryStatus, RunId
 from notebook_durable.protocols import Observer
 
 __all__ = ["Bus", "LogObserver"]
@@ -50,8 +51,13 @@ class LogObserver:
     Python prints warnings of an unconfigured logger to stderr, so a script's user sees why it waits.
     """
 
+    def __init__(self) -> None:
+        self._said: dict[tuple[RunId, int], int] = {}
+
     def notify(self, event: Event, /) -> None:
-        if isinstance(event, AttemptFailed):
+        if isinstance(event, MapProgress):
+            self._say_errors(event)
+        elif isinstance(event, AttemptFailed):
             error, of = event.attempt.error, "" if event.max_attempts is None else f" of {event.max_attempts}"
             _log.warning(
                 "%s: step '%s': attempt %d%s failed (%s: %s); next in %.3g s",
@@ -64,6 +70,13 @@ class LogObserver:
             _log.warning("%s: step '%s' is not saved yet: %s", event.run, event.entry.key, event.reason)
         elif isinstance(event, StepEnded) and event.entry.status is EntryStatus.UNSTORABLE:
             _log.warning("%s: step '%s': %s", event.run, event.entry.key, event.entry.note)
+
+
+    def _say_errors(self, event: MapProgress) -> None:
+        """Of a map the first errors are said, each once."""
+        for label, error in event.errors[self._said.get((event.run, event.seq), 0) :]:
+            _log.warning("%s: map '%s': item '%s' failed (%s)", event.run, event.name, label, error)
+        self._said[event.run, event.seq] = len(event.errors)
 
 
 def _first_line(text: str) -> str:

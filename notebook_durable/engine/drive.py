@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import inspect
 from contextlib import AbstractContextManager, nullcontext
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from notebook_durable.engine.effects import Abandoned, Begin, Call, Effect, Record, Sleep, Wait
 from notebook_durable.engine.flow import Flow
+from notebook_durable.engine.inside import current_step
 from notebook_durable.errors import StepTimeoutError
 
 if TYPE_CHECKING:
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from notebook_durable.engine.session import Session
 
 __all__ = ["current_step", "drive", "drive_async"]
-
-#: The session and the name of the step whose function is running in this context, None outside of steps.
-current_step: ContextVar[tuple[Session, str] | None] = ContextVar("notebook_durable_step", default=None)
 
 
 def drive(session: Session, flow: Flow, name: str) -> Any:

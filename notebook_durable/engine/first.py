@@ -13,7 +13,7 @@ from notebook_durable.model import Entry, EntryStatus
 if TYPE_CHECKING:
     from notebook_durable.engine.session import Session
 
-__all__ = ["first_entry"]
+__all__ = ["check_outcome_known", "first_entry"]
 
 
 def first_entry(session: Session, spec: StepSpec, place: Place, follows: int | None, match: Match) -> Entry:
@@ -23,9 +23,8 @@ def first_entry(session: Session, spec: StepSpec, place: Place, follows: int | N
         OutcomeUnknownError: if an ``at_most_once`` step was open when its kernel died.
     """
     old = match.entry
-    open_attempt = old is not None and old.status is EntryStatus.RUNNING and old.ended_at is None
-    if old is not None and old.intact and open_attempt and (old.at_most_once or spec.options.at_most_once):
-        raise OutcomeUnknownError(session.run.workflow, session.run.key, spec.name, old.started_at)
+    if old is not None:
+        check_outcome_known(session, spec, old)
     entry = Entry(
         seq=place.seq,
         name=place.name,
@@ -41,3 +40,14 @@ def first_entry(session: Session, spec: StepSpec, place: Place, follows: int | N
     if match.resumes:
         return entry._replace(budget=old.budget, attempts=old.attempts, spent=old.spent, rollback_of=old.rollback_of)
     return entry._replace(budget=old.budget + 1)
+
+
+def check_outcome_known(session: Session, spec: StepSpec, old: Entry) -> None:
+    """Refuse to run a step again that must not run twice and may have had its effect.
+
+    Raises:
+        OutcomeUnknownError: if it was open when its kernel died.
+    """
+    open_attempt = old.status is EntryStatus.RUNNING and old.ended_at is None
+    if old.intact and open_attempt and (old.at_most_once or spec.options.at_most_once):
+        raise OutcomeUnknownError(session.run.workflow, session.run.key, spec.name, old.started_at)

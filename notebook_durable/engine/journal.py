@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from notebook_durable.engine.recorded import History, Unused
 from notebook_durable.engine.rollback import UNDOES
@@ -17,7 +17,6 @@ from notebook_durable.errors import JournalMismatchError
 from notebook_durable.model import Claim, Entry, EntryStatus, Failure, Outcome
 from notebook_durable.parts import Parts, parts_from
 from notebook_durable.pause_gc import pause_gc
-from notebook_durable.protocols import Description
 
 __all__ = ["Journal", "Match", "Place"]
 
@@ -41,6 +40,13 @@ class Place:
         self.name = name
         self.occurrence = occurrence
         self.seq = -1
+
+
+class Fingerprinted(Protocol):
+    """A call, as far as it takes to find its entry."""
+
+    @property
+    def fingerprint(self) -> str: ...
 
 
 class Match(NamedTuple):
@@ -155,12 +161,18 @@ class Journal:
             self._claim.run.workflow, position, self._recorded, [*self._current, "(the end of the cell)"]
         )
 
-    def match(self, place: Place, call: Description) -> Match:
+    def match(self, place: Place, call: Fingerprinted, *, in_order: bool = False) -> Match:
         """Say what is recorded for a call, and whether it replays (design, "Replay, and what an edit does").
 
         The entry is used then, by this call: ``place.seq`` is its number, or that of a new one.
+
+        Args:
+            place: of the call.
+            call: what it computes from.
+            in_order: equal calls take their entries in the order in which these were made, whatever came between
+                (``ctx.map``), and not those of the same place first.
         """
-        entry = self._take(place, call)
+        entry = self._take(place, call, in_order=in_order)
         if entry is None:
             place.seq = self._new_seq()
             self._used.add(place.seq)
@@ -187,12 +199,12 @@ class Journal:
                 reason = "going on after a restart" if waiting else "outcome unknown: running again"
                 return Match(entry, resumes=True, reason=reason)
 
-    def _take(self, place: Place, call: Description) -> Entry | None:
+    def _take(self, place: Place, call: Fingerprinted, *, in_order: bool) -> Entry | None:
         if self._undoing:
             entry = self._take_in_rollback(place)
             if entry is not None:
                 return entry
-        seq = self._unused.take(place.name, call.fingerprint, place.occurrence)
+        seq = self._unused.take(place.name, call.fingerprint, None if in_order else place.occurrence)
         if seq is not None:
             return self._entries[seq]
         for entry in self._binding:

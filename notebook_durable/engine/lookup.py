@@ -19,7 +19,17 @@ if TYPE_CHECKING:
     from notebook_durable.engine.people import ForPeople
     from notebook_durable.engine.session import Session
 
-__all__ = ["Found", "again", "declared", "describe", "look_up", "record_of"]
+__all__ = [
+    "Found",
+    "again",
+    "check_defined",
+    "declared",
+    "describe",
+    "library_note",
+    "look_up",
+    "record_of",
+    "texts_of",
+]
 
 
 @dataclass(slots=True)
@@ -39,17 +49,18 @@ class Found:
     superseded: list[Entry] = field(default_factory=list)
 
 
-def describe(session: Session, spec: StepSpec) -> Description:
-    """Describe a call.
+def describe(session: Session, spec: StepSpec, more: Sequence[tuple[str, Any]] = ()) -> Description:
+    """Describe a call; ``more`` are further inputs by name.
 
     Raises:
         ConfigurationError: if ``ignore`` names something that is no input.
     """
     options = spec.options
-    if options is DEFAULT_OPTIONS:
+    if options is DEFAULT_OPTIONS and not more:
         return session.describer.describe(spec.fn, spec.args, spec.kwargs)
     ignore = (options.ignore,) if isinstance(options.ignore, str) else tuple(options.ignore)
     marks = [(name, value) for name in ("version", "depends_on") if (value := getattr(options, name)) is not None]
+    marks += more
     files = [one.path for one in as_list(options.reads)]
     call = session.describer.describe(spec.fn, spec.args, spec.kwargs, ignore=ignore, marks=marks, files=files)
     unknown = call.unknown(ignore) if ignore else ()
@@ -77,7 +88,7 @@ def look_up(session: Session, spec: StepSpec, place: Place, call: Description) -
     if spec.waits is not None:
         return Found(call, match)  # what a person said doesn't age with our version
     if entry.code.version == session.describer.version and not entry.code.inputs.startswith(prefix(call.libraries)):
-        note = _other_libraries(entry, call)
+        note = library_note(entry, call)
     if spec.options is DEFAULT_OPTIONS and not (note and session.strict):
         return Found(call, match, note)
     return _not_any_more(session, spec, place, Found(call, match, note))
@@ -98,7 +109,8 @@ def _not_any_more(session: Session, spec: StepSpec, place: Place, found: Found) 
     return again(session, place, found, why)
 
 
-def _other_libraries(entry: Entry, call: Description) -> str:
+def library_note(entry: Entry, call: Description) -> str:
+    """Say with which other versions of libraries an entry was recorded."""
     before = dict.fromkeys(parts_from(entry.code.inputs).libraries.split(", "))
     now = dict.fromkeys(call.libraries.split(", "))
     then = ", ".join(one for one in before if one not in now)
@@ -131,8 +143,8 @@ def record_of(
         compared = found.superseded[0]
     elif not why:
         compared = session.journal.before(place, call.fingerprint, parts)
-        both = {**_texts_of(session, compared), **texts}
-        _check_defined(place, call, compared, both)
+        both = {**texts_of(session, compared), **texts}
+        check_defined(place, call, compared, both)
         why = reason(compared, parts, both)
     if parts.shares:
         for old in session.journal.undone_by(place.name, parts.shares):
@@ -141,7 +153,7 @@ def record_of(
     return StepCode("", parts.as_text(), call.fingerprint, session.describer.version), why, texts
 
 
-def _check_defined(place: Place, call: Description, compared: Entry | None, texts: Mapping[str, str]) -> None:
+def check_defined(place: Place, call: Description, compared: Entry | None, texts: Mapping[str, str]) -> None:
     """Refuse to run a step anew only because the cell that defines what it reads was not run in this kernel.
 
     Raises:
@@ -162,7 +174,8 @@ def _check_defined(place: Place, call: Description, compared: Entry | None, text
             raise UndefinedNameError(name, place.name)
 
 
-def _texts_of(session: Session, entry: Entry | None) -> Mapping[str, str]:
+def texts_of(session: Session, entry: Entry | None) -> Mapping[str, str]:
+    """Return the text that describes an entry's code."""
     code = "" if entry is None else parts_from(entry.code.inputs).code
     if not code:
         return {}

@@ -62,6 +62,11 @@ class ForPeople:
             self._hide = hider(secrets_in(named, self._spec.options.secrets))
         return self._hide
 
+    @property
+    def hides_nothing(self) -> bool:
+        """True if no secret is known that could turn up in a text."""
+        return self._hider is redact
+
     def without_secrets(self, parts: Parts) -> Parts:
         """Hide the secrets in what is kept of a step's inputs. Their digests stay: those compare, and tell nothing."""
         secret = self._spec.options.secrets

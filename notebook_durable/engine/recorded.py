@@ -33,7 +33,7 @@ class Unused:
             known = self._found[key] = {self._entries[known].occurrence: known}
         known[entry.occurrence if entry.occurrence not in known else -entry.seq - 1] = entry.seq
 
-    def take(self, name: str, fingerprint: str, occurrence: int) -> int | None:
+    def take(self, name: str, fingerprint: str, occurrence: int | None) -> int | None:
         """Remove and return the one of this occurrence, else the first; None if there is none."""
         known = self._found.get((name, fingerprint))
         if known is None:
@@ -41,7 +41,7 @@ class Unused:
         if isinstance(known, int):
             del self._found[name, fingerprint]
             return known
-        seq = known.pop(occurrence, None)
+        seq = None if occurrence is None else known.pop(occurrence, None)
         if seq is None:
             seq = known.pop(next(iter(known)))
         if not known:

@@ -63,6 +63,10 @@ class Received:
             if not isinstance(error, asyncio.CancelledError):
                 self._latest[task] = seq
 
+    def handed(self, seq: int, error: BaseException) -> None:
+        """Note a failure that the cell got as a value (``on_error="collect"``): it isn't handled by the next step."""
+        self._by_error[id(error)] = _Delivery(seq, error, followed=True)
+
     def called(self, cleanup: bool) -> int | None:
         """A step is called now: return the seq of the failure that it follows, None if it follows none.
 

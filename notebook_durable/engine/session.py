@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from notebook_durable.engine import failures
 from notebook_durable.engine.bus import Bus
-from notebook_durable.engine.context import AsyncContext, Context, StepCall
+from notebook_durable.engine.context import AsyncContext, Context, MapCall, StepCall
 from notebook_durable.engine.controls import Controls, Request
 from notebook_durable.engine.drive import drive, drive_async, home_task
 from notebook_durable.engine.effects import Begin
@@ -19,6 +19,8 @@ from notebook_durable.engine.flow import replay_value, replays_value, step_flow
 from notebook_durable.engine.inplace import NotRestorableError
 from notebook_durable.engine.journal import Journal, Place
 from notebook_durable.engine.lookup import again, describe, look_up
+from notebook_durable.engine.mapping import MapCallPlan, run_map, run_map_async
+from notebook_durable.engine.mapping_items import MapSpec
 from notebook_durable.engine.options import StepSpec
 from notebook_durable.engine.returning import Ending, Received, classify
 from notebook_durable.engine.rollback import OWN_FAILURE, Rollback
@@ -43,6 +45,7 @@ from notebook_durable.protocols import (
     Guard,
     Observer,
     Previewer,
+    Record,
     Recorder,
     Store,
 )
@@ -130,7 +133,7 @@ class Session:
         self._turn = 0
         self._first_seen: dict[asyncio.Task[Any] | None, int] = {}
         self._name_tasks: dict[str, tuple[asyncio.Task[Any] | None, int]] = {}
-        self._unsaved: list[tuple[Entry, Attempt | None, Extra | None]] = []
+        self._unsaved: list[Record] = []
         self.received = Received()
         self.shared = Shared()
         self.rollback = Rollback()
@@ -189,7 +192,7 @@ class Session:
                     found = again(self, place, found, _not_restorable(error))
             return drive(self, step_flow(self, spec, place, follows, found), spec.name)
         except BaseException as error:
-            self._deliver(place.seq, error)
+            self.deliver(place.seq, error)
             # One frame of ours (the caller's) is enough between the cell and the step. A bare raise adds none.
             error.__traceback__ = failures.drop_own_frames(error.__traceback__)
             raise
@@ -213,6 +216,27 @@ class Session:
         self._calls[place] = call
         return call
 
+    def run_map(self, spec: MapSpec, *, cleanup: bool) -> list[Any]:
+        """Run or replay a map on this thread."""
+        return run_map(MapCallPlan(self, spec, self.received.called(cleanup)))
+
+    def new_map(self, spec: MapSpec, *, cleanup: bool) -> MapCall:
+        """Make the awaitable of a map. The places of its items are taken now."""
+        name = spec.step.name
+        side_by_side = self._is_side_by_side(name)
+        plan = MapCallPlan(self, spec, self.received.called(cleanup), side_by_side)
+        place = plan.places[0] if plan.places else Place(name, -1)
+        call = MapCall(self, spec.step, place, plan)
+        self._calls[place] = call
+        return call
+
+    async def run_map_call(self, plan: MapCallPlan, place: Place) -> list[Any]:
+        """Run or replay a map in this task."""
+        try:
+            return await run_map_async(plan)
+        finally:
+            self._calls.pop(place, None)
+
     def _is_side_by_side(self, name: str) -> bool:
         """Tell whether another task, under way at the same time, uses this name as well.
 
@@ -228,13 +252,22 @@ class Session:
             return False
         return not (before.done() and first_seen > when)  # this task came later than that call: one after the other
 
+    @staticmethod
+    def cant_tell_apart(name: str) -> UsageError:
+        """Return the error about two tasks that use one name with inputs that can't be compared."""
+        return UsageError(
+            f"step '{name}' is used by two tasks that run side by side, with inputs that can't be compared (a "
+            "connection, a client), so each might get the other's recorded value. Give each its own name, such as "
+            f'f"{name} {{i}}", or call ctx.run before the tasks are made: asyncio.gather(*(ctx.run(...) for ...)).'
+        )
+
     async def run_call(self, spec: StepSpec, place: Place, follows: int | None, side_by_side: bool) -> Any:
         """Run or replay a step in this task."""
         try:
             self.check_open()
             call = describe(self, spec)
             if side_by_side and not call.tracked:
-                raise _cant_tell_apart(spec.name)
+                raise self.cant_tell_apart(spec.name)
             found = look_up(self, spec, place, call)
             if replays_value(found):
                 try:
@@ -249,13 +282,14 @@ class Session:
             self.home.cancel("Stop")
             raise asyncio.CancelledError("Stop") from stop
         except BaseException as error:
-            self._deliver(place.seq, error)
+            self.deliver(place.seq, error)
             error.__traceback__ = failures.drop_own_frames(error.__traceback__)
             raise
         finally:
             self._calls.pop(place, None)
 
-    def _deliver(self, seq: int, error: BaseException) -> None:
+    def deliver(self, seq: int, error: BaseException) -> None:
+        """Note that an error reaches the cell."""
         # Only what the journal knows as this step's failure; not Stop, and not an error of ours.
         if not self._open or (isinstance(error, DurableError) and not isinstance(error, TerminalError)):
             return
@@ -283,11 +317,8 @@ class Session:
         Raises:
             StoreError: if it can't be written: no step is begun that the journal doesn't know of.
         """
-        self._save_unsaved()
-        texts = {name: text for name, text in begin.texts.items() if name not in self._kept}
-        if texts:
-            self.store.keep(self.claim, texts)
-            self._kept.update(texts)
+        self.save_unsaved()
+        self.keep(begin.texts)
         for old in begin.superseded:
             self.store.begin(self.claim, old)
             self.journal.put(old)
@@ -304,7 +335,7 @@ class Session:
         """
         self.journal.put(entry)
         try:
-            self._save_unsaved()
+            self.save_unsaved()
             self.store.record(self.claim, entry, attempt, extra)
         except RunTakenOverError:
             raise
@@ -313,7 +344,40 @@ class Session:
             if self.bus:
                 self.bus.emit(StoreFailed(self.run, entry, str(error)))
 
-    def _save_unsaved(self) -> None:
+    def record_many(self, records: Sequence[Record]) -> None:
+        """Write several entries' new states as :meth:`record` does; the journal knows them already.
+
+        Raises:
+            RunTakenOverError: if the run belongs to another kernel by now.
+        """
+        try:
+            self.save_unsaved()
+            self.store.record_many(self.claim, records)
+        except RunTakenOverError:
+            raise
+        except StoreError as error:
+            self._unsaved.extend(records)
+            if self.bus:
+                self.bus.emit(StoreFailed(self.run, records[0][0], str(error)))
+
+    def keep(self, texts: Mapping[str, str]) -> None:
+        """Write texts that entries name, each once."""
+        new = {name: text for name, text in texts.items() if name not in self._kept}
+        if new:
+            self.store.keep(self.claim, new)
+            self._kept.update(new)
+
+    @property
+    def has_unsaved(self) -> bool:
+        """True if the disk refused something that is to be written first."""
+        return bool(self._unsaved)
+
+    def save_unsaved(self) -> None:
+        """Write what the disk refused.
+
+        Raises:
+            StoreError: if it refuses again.
+        """
         while self._unsaved:
             self.store.record(self.claim, *self._unsaved[0])
             del self._unsaved[0]
@@ -330,12 +394,23 @@ class Session:
         Raises:
             KeyboardInterrupt, CancelledError: as Stop does.
         """
+        if self._is_stop_asked():
+            self.journal.give_back(place)
+            self._stop_now()
+
+    def stop_if_asked_between(self) -> None:
+        """As :meth:`stop_if_asked`, between two items of a map."""
+        if self._is_stop_asked():
+            self._stop_now()
+
+    def _is_stop_asked(self) -> bool:
         if self.clock.monotonic() - self._looked_at > _LOOK_AGAIN:
             self.look_into_mailbox()
-        if self.controls.stopping:
-            self.journal.give_back(place)
-            self.guard.stop()
-            raise KeyboardInterrupt("stopped after a step, as asked")
+        return self.controls.stopping
+
+    def _stop_now(self) -> None:
+        self.guard.stop()
+        raise KeyboardInterrupt("stopped after a step, as asked")
 
     def look_into_mailbox(self) -> None:
         """Hand on what was asked from outside of this kernel."""
@@ -443,7 +518,7 @@ class Session:
     def _write_end(self, ending: Ending, interrupted: Sequence[Entry]) -> BaseException | None:
         changes = {entry.seq: entry for entry in (*interrupted, *ending.changes)}
         try:
-            self._save_unsaved()
+            self.save_unsaved()
             self.store.end(
                 self.claim, ending.outcome, ending.status, tuple(changes.values()),
                 now=self.clock.time(), used=self.journal.used,
@@ -466,13 +541,13 @@ class Session:
     def _interrupt_running(self) -> list[Entry]:
         """No step outlives its execution: those still under way (siblings of a gather that failed) are stopped."""
         stopped = []
-        for place, call in list(self._calls.items()):
+        for call in list(self._calls.values()):
             if call.started:
                 call.cancel()
-                entry = self._known(place.seq)
-                if entry is not None and entry.status is EntryStatus.RUNNING and not entry.at_most_once:
-                    attempts = entry.attempts - (0 if entry.ended_at is not None else 1)
-                    stopped.append(entry._replace(status=EntryStatus.INTERRUPTED, attempts=max(0, attempts)))
+                for entry in map(self._known, call.seqs):
+                    if entry is not None and entry.status is EntryStatus.RUNNING and not entry.at_most_once:
+                        attempts = entry.attempts - (0 if entry.ended_at is not None else 1)
+                        stopped.append(entry._replace(status=EntryStatus.INTERRUPTED, attempts=max(0, attempts)))
         self._calls.clear()
         for entry in stopped:
             self.journal.put(entry)
@@ -492,11 +567,3 @@ class Session:
 
 def _not_restorable(error: NotRestorableError) -> str:
     return f"an input that it changed in place can't be put into its recorded state ({error})"
-
-
-def _cant_tell_apart(name: str) -> UsageError:
-    return UsageError(
-        f"step '{name}' is used by two tasks that run side by side, with inputs that can't be compared (a connection, "
-        f'a client), so each might get the other\'s recorded value. Give each its own name, such as f"{name} {{i}}", '
-        "or call ctx.run before the tasks are made: asyncio.gather(*(ctx.run(...) for ...))."
-    )

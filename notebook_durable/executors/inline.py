@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from notebook_durable.protocols import Guard
+from notebook_durable.executors.pool import open_pool
+from notebook_durable.protocols import Guard, Pool
 
 __all__ = ["InlineExecutor"]
 
@@ -51,6 +52,9 @@ class InlineExecutor:
             finally:
                 if not task.done():  # KeyboardInterrupt came out of the loop itself: leave no orphan running
                     task.cancel()
+
+    def pool(self, workers: Any, most: int | None) -> Pool:
+        return open_pool(workers, most)
 
     def close(self) -> None:
         if self._runner is not None:

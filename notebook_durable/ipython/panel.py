@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from notebook_durable.events import (
     Event,
     ExecutionEnded,
     ExecutionStarted,
+    MapProgress,
     StepDamaged,
     StepEnded,
     StepReplayed,
@@ -19,6 +21,7 @@ from notebook_durable.events import (
     StoreFailed,
 )
 from notebook_durable.ipython import panel_html, panel_text
+from notebook_durable.ipython.panel_map import Bar, counted, errors_of, state_of
 from notebook_durable.ipython.panel_row import ACTIVE, STATES, Row, traceback_text
 from notebook_durable.ipython.panel_text import retry_line
 from notebook_durable.model import Entry, EntryStatus, Outcome, RunId
@@ -69,6 +72,7 @@ class Panel:
         self._reached: set[int] = set()  # recorded entries that this execution has finished or replayed
         self._counts: dict[str, int] = {}
         self._active: dict[int, Row] = {}
+        self._maps: dict[int, MapProgress] = {}
         self._replayed_rows: list[int] = []
         self._plain: dict[int, None] = {}  # finished steps that may be folded, in order
         self._folded: set[int] = set()
@@ -84,6 +88,7 @@ class Panel:
             StepEnded: self._end,
             StepDamaged: self._damaged,
             StoreFailed: self._unsaved,
+            MapProgress: self._map,
             ExecutionEnded: self._finish,
         }
 
@@ -197,6 +202,21 @@ class Panel:
         if not row.state:
             self._enter(row, "running")
 
+    def _map(self, event: MapProgress) -> None:
+        """A map has one row; its items are counted, and are no rows."""
+        row = self.rows.get(event.seq)
+        if row is None:
+            row = self.rows[event.seq] = Row(event.seq, event.name, since=event.started_at)
+        self._dirty[event.seq] = None
+        self._maps[event.seq] = event
+        row.state, row.bar = state_of(event), Bar.of(event)
+        row.error, row.note = errors_of(event), event.reason if event.reason != "new" else ""
+        if row.state in ACTIVE:
+            self._active[row.seq] = row
+        else:
+            self._active.pop(row.seq, None)
+            row.spent = event.saved if row.state == "replayed" else max(0.0, event.at - event.started_at)
+
     # -- folding
 
     def _reach(self, entry: Entry) -> None:
@@ -233,11 +253,17 @@ class Panel:
     def summary(self) -> str:
         """Say it in one line: "4 replayed (saved 3 min 12 s), 1 run"."""
         parts = []
-        if self.replayed:
-            saved = f" (saved {duration(self.saved)})" if self.saved >= 0.05 else ""
-            parts.append(f"{self.replayed:,} replayed{saved}")
+        maps = self._maps.values()
+        replayed = self.replayed + sum(event.replayed for event in maps)
+        seconds = self.saved + sum(event.saved for event in maps)
+        counts = Counter(self._counts)
+        for event in maps:
+            counts.update(counted(event))
+        if replayed:
+            saved = f" (saved {duration(seconds)})" if seconds >= 0.05 else ""
+            parts.append(f"{replayed:,} replayed{saved}")
         for word in _ORDER:
-            count = self._counts.get("done" if word == "run" else word)
+            count = counts.get("done" if word == "run" else word)
             if count:
                 parts.append(f"{count:,} {word}")
         return ", ".join(parts) or "no steps"
@@ -247,7 +273,8 @@ class Panel:
 
         Nobody knows how many steps a cell will call, so this is the only progress there is.
         """
-        return len(self._reached), self._recorded
+        in_maps = sum(min(one.recorded, one.replayed + one.done + one.failed) for one in self._maps.values())
+        return min(self._recorded, len(self._reached) + in_maps), self._recorded
 
     def elapsed(self, now: float) -> float:
         """Seconds since the cell began, until its end."""

@@ -38,6 +38,10 @@ _TRACEBACK = (
 _MOST_TRACEBACKS = 20
 _FITS = 20  # characters of a note that stand beside the rest
 _AS_TEXT = "\ufe0e"  # after a sign that there is as a coloured picture too: in the colour of the text
+_BAR = (
+    "display:inline-block;width:144px;height:6px;border-radius:3px;overflow:hidden;vertical-align:middle;"
+    "margin-right:8px;white-space:nowrap;font-size:0;line-height:0;background:var(--jp-border-color2, #bdbdbd)"
+)
 _SEPARATOR = f'<span style="{_FAINT}"> · </span>'
 
 
@@ -93,11 +97,30 @@ def _row(row: Row, now: float, sizes: bool, told: bool) -> str:
     ]
     if sizes:
         cells.append(f'<td class="nbd-size" style="{_NUMBER};{_FAINT}">{escape(row.size())}</td>')
-    cells.append(f'<td style="{_CELL}">{"" if below else remark}</td>')
+    cells.append(
+        f'<td style="{_CELL}">{_bar(row)}{"" if below else (_SEPARATOR if row.bar and remark else "") + remark}</td>'
+    )
     second = f'<tr style="{_TR}"><td colspan="{len(cells)}" style="{_BELOW}">{remark}</td></tr>' if below else ""
     return (
         f'<tbody class="nbd-row" data-step="{name}" data-state="{escape(row.state)}">'
         f'<tr style="{_TR}">{"".join(cells)}</tr>{second}</tbody>'
+    )
+
+
+def _bar(row: Row) -> str:
+    """Draw how far a map has come: replayed, done and failed items, in their colours."""
+    if row.bar is None:
+        return ""
+    parts = "".join(
+        f'<span style="display:inline-block;vertical-align:top;height:6px;width:{share:.1f}%;'
+        f'background:{COLOURS[state]}"></span>'
+        for state, share in zip(("replayed", "done", "failed"), row.bar.shares(), strict=True)
+        if share
+    )
+    said = escape(row.far())
+    return (
+        f'<span class="nbd-map" role="img" aria-label="{said}" title="{said}" style="{_BAR}">{parts}</span>'
+        f'<span class="nbd-far" style="{_FAINT}">{said}</span>'
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from notebook_durable.ipython.panel_map import Bar
 from notebook_durable.model import Entry, EntryStatus, StepKey
 from notebook_durable.question import Question
 from notebook_durable.redact import redact
@@ -69,6 +70,7 @@ class Row:
         until: when the present wait ends by itself; 0: it doesn't.
         note: why it ran again, and what else is to be known.
         count: bytes of its value, None if there is none yet.
+        bar: of a map: how far it has come; None for a single step.
     """
 
     seq: int
@@ -85,6 +87,7 @@ class Row:
     note: str = ""
     count: int | None = None
     question: Question | None = None
+    bar: Bar | None = None
 
     @property
     def label(self) -> str:
@@ -122,14 +125,18 @@ class Row:
         """Return what it asks."""
         return redact(self.question.text) if self.state == "asking" and self.question is not None else ""
 
+    def far(self) -> str:
+        """Say how far a map has come."""
+        return "" if self.bar is None else self.bar.said()
+
     def remark(self, now: float) -> str:
         """Say everything else, in one line."""
-        return "; ".join(part for part in (self.asks(), self.error, self.countdown(now), self.note) if part)
+        return "; ".join(part for part in (self.far(), self.asks(), self.error, self.countdown(now), self.note) if part)
 
     @property
     def plain(self) -> bool:
         """True if there is nothing more to say than that it finished."""
-        return self.state == "done" and not (self.note or self.error or self.attempt > 1)
+        return self.state == "done" and not (self.note or self.error or self.attempt > 1 or self.bar is not None)
 
     def data(self) -> dict[str, Any]:
         """Return it for the widget, which lets the times tick by itself. What is empty is left out."""
@@ -145,6 +152,8 @@ class Row:
             "traceback": self.traceback,
             "note": self.note,
             "size": self.size(),
+            "far": self.far(),
+            "bar": None if self.bar is None else [round(share, 1) for share in self.bar.shares()],
             "ask": _ask(self.question) if self.state == "asking" and self.question is not None else None,
         }
         return {name: value for name, value in wide.items() if value or name == "seq"}

@@ -26,7 +26,10 @@ def page(head: str, folded: Iterable[tuple[str, str]], rows: Iterable[Row], note
     table = []
     for row in rows:
         label = f"{ICONS[row.state]} {printable(row.label)}"
-        table.append((label, row.state, row.took(now), row.attempts(), row.size(), printable(row.remark(now))))
+        remark = printable(row.remark(now))
+        if row.bar is not None:
+            remark = f"{row.bar.drawn()} {remark}"
+        table.append((label, row.state, row.took(now), row.attempts(), row.size(), remark))
     widths = [max((len(cells[i]) for cells in table), default=0) for i in range(5)]
     lines = [f"durable {printable(head)}"]
     lines += [f"  {ICONS.get(state, '…')} {text}" for state, text in folded]

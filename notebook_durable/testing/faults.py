@@ -10,7 +10,7 @@ from typing import Any
 
 from notebook_durable.errors import StoreError
 from notebook_durable.model import Attempt, Claim, Entry, EntryStatus, Extra, Outcome, RunStatus
-from notebook_durable.protocols import Store
+from notebook_durable.protocols import Record, Store
 
 __all__ = ["CrashError", "CrashingStore", "FailingStore", "Reenter", "ReplayingStore"]
 
@@ -56,6 +56,12 @@ class CrashingStore(_Wrapper):
     def record(self, claim: Claim, entry: Entry, attempt: Attempt | None = None, extra: Extra | None = None) -> None:
         self._around("record", entry, lambda: self.inner.record(claim, entry, attempt, extra))
 
+    def record_many(self, claim: Claim, records: Sequence[Record]) -> None:
+        # A group is written whole or not at all: it dies with the first entry for which that is so.
+        chosen = next((entry for entry, _, _ in records if self._point == "record" and self._when(entry)), None)
+        entry = records[0][0] if chosen is None else chosen
+        self._around("record", entry, lambda: self.inner.record_many(claim, records))
+
     def _around(self, point: str, entry: Entry, write: Callable[[], None]) -> None:
         dies = not self.dead and point == self._point and self._when(entry)
         if not self.dead and (not dies or self._after):
@@ -89,6 +95,10 @@ class FailingStore(_Wrapper):
         self._check()
         self.inner.record(claim, entry, attempt, extra)
 
+    def record_many(self, claim: Claim, records: Sequence[Record]) -> None:
+        self._check()
+        self.inner.record_many(claim, records)
+
     def end(
         self,
         claim: Claim,
@@ -111,7 +121,8 @@ class ReplayingStore(_Wrapper):
     """Makes the engine re-enter the body after every step that finishes (Restate's "always suspending" mode).
 
     Each finished step is journaled, then :class:`Reenter` leaves the body; whoever runs it begins again, and everything
-    up to there must replay. The end of such a pass is kept from the journal, so that the next one continues it.
+    up to there must replay. So after each group of items of a ``ctx.map``. The end of such a pass is kept from the
+    journal, so that the next one continues it.
     """
 
     def __init__(self, store: Store) -> None:
@@ -123,3 +134,11 @@ class ReplayingStore(_Wrapper):
         if entry.status is EntryStatus.SUCCEEDED:
             self.reentered += 1
             raise Reenter(entry.name)
+
+    def record_many(self, claim: Claim, records: Sequence[Record]) -> None:
+        self.inner.record_many(claim, records)
+        found = {entry.status for entry, _, _ in records}
+        # A failure has to reach the body first: what the body does then decides whether it replays.
+        if EntryStatus.SUCCEEDED in found and EntryStatus.FAILED not in found:
+            self.reentered += 1
+            raise Reenter(records[0][0].name)

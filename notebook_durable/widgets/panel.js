@@ -59,7 +59,7 @@ function duration(seconds) {
 
 /** Is there more to say about a step than fits beside it? */
 function isTall(row) {
-  return Boolean(row.error) || (ACTIVE.has(row.state) && row.state !== "running") || (row.note || "").length > 30;
+  return Boolean(row.bar) || Boolean(row.error) || (ACTIVE.has(row.state) && row.state !== "running") || (row.note || "").length > 30;
 }
 
 function timeOf(row, now) {
@@ -247,12 +247,16 @@ class RowView {
     this.icon.setAttribute("aria-hidden", "true");
     const part = (name) => element("span", `nbd-${name}`);
     [this.name, this.word, this.time, this.attempts, this.size] = ["name", "state", "time", "attempts", "size"].map(part);
-    [this.error, this.countdown, this.remark] = ["error", "countdown", "remark"].map(part);
+    [this.far, this.error, this.countdown, this.remark] = ["far", "error", "countdown", "remark"].map(part);
+    this.bar = element("span", "nbd-map"); // of a map: replayed, done and failed items
+    this.bar.setAttribute("role", "progressbar");
+    this.parts = ["replayed", "done", "failed"].map((name) => element("span", `nbd-part nbd-${name}`));
+    this.bar.append(...this.parts);
     this.toggle = this.button("traceback", "Traceback");
     this.toggle.className = "nbd-link";
     this.actions = element("span", "nbd-actions");
     this.rest = element("span", "nbd-rest");
-    this.rest.append(this.attempts, this.error, this.toggle, this.countdown, this.remark, this.actions);
+    this.rest.append(this.bar, this.far, this.attempts, this.error, this.toggle, this.countdown, this.remark, this.actions);
     this.ask = element("div", "nbd-ask");
     this.said = element("div", "nbd-said");
     this.said.setAttribute("role", "alert");
@@ -294,6 +298,7 @@ class RowView {
     say(this.size, row.size || "");
     say(this.error, row.error || "");
     say(this.remark, row.note || "");
+    this.updateBar(row);
     this.updateTraceback(row);
     this.updateActions(row);
     this.updateAsk(row);
@@ -303,6 +308,16 @@ class RowView {
     this.tick(this.state.now());
     // The button that had the focus may have gone: don't throw a keyboard's user out of the row.
     if (focused && !this.root.contains(focused)) (this.actions.querySelector("button") || this.root).focus();
+  }
+
+  updateBar(row) {
+    show(this.bar, Boolean(row.bar));
+    say(this.far, row.far || "");
+    if (!row.bar) return;
+    row.bar.forEach((share, n) => (this.parts[n].style.width = `${share}%`));
+    setFlag(this.bar, "aria-valuenow", Math.round(row.bar.reduce((sum, share) => sum + share, 0)));
+    setFlag(this.bar, "aria-label", `Items of ${row.name}`);
+    this.bar.title = row.far || "";
   }
 
   updateTraceback(row) {

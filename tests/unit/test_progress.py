@@ -12,6 +12,7 @@ from notebook_durable.events import (
     Event,
     ExecutionEnded,
     ExecutionStarted,
+    MapProgress,
     StepDamaged,
     StepEnded,
     StepReplayed,
@@ -88,6 +89,18 @@ CASES = [
         {**OF_STEP, "type": "step_ended", "status": "failed", "ended_at": 101.0, "error": TOLD_ERROR},
     ),
     (StoreFailed(RUN, DONE, "disk full"), {**OF_DONE, "type": "store_failed", "reason": "disk full"}),
+    (
+        MapProgress(
+            RUN, "fetch", 5, 1, 90, 2, 100, 105.0, seq=3, waiting=1, recorded=95, saved=12.5, started_at=104.0,
+            errors=(("AAPL", "app.HTTPError: 429 from https://me:pw-4711@x.io"),), reason="code of `f` changed",
+        ),
+        {
+            **HERE, "type": "map_progress", "step": "fetch", "seq": 3, "done": 5, "failed": 1, "replayed": 90,
+            "running": 2, "waiting": 1, "total": 100, "recorded": 95, "saved": 12.5, "started_at": 104.0, "at": 105.0,
+            "errors": [["AAPL", f"app.HTTPError: 429 from https://me:{HIDDEN}@x.io"]], "reason": "code of `f` changed",
+            "state": "running",
+        },
+    ),
     (ExecutionEnded(RUN, Outcome.FAILED, 110.0), {**HERE, "type": "execution_ended", "outcome": "failed", "at": 110.0}),
 ]  # fmt: skip
 

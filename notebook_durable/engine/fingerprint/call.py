@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from notebook_durable.engine.fingerprint.code import Reach
     from notebook_durable.engine.fingerprint.describe import Fingerprinter
 
-__all__ = ["VERSION", "CallDescription", "Named", "is_named"]
+__all__ = ["VERSION", "CallDescription", "Named", "input_head", "is_named"]
 
 #: Of the definition of a fingerprint. Entries with another one (format 1 had none) are found by name and order.
 VERSION = 2
@@ -92,16 +92,25 @@ class CallDescription:
     @property
     def fingerprint(self) -> str:
         if not self._fingerprint:
-            pieces = [self.function if self._reach is None else self._reach.digest]
+            pieces = [self.root]
             # By name: in which order bytecode reads its globals differs between versions of Python.
             for kind, name, digest in sorted([(named[3], named[0], named[2][0]) for named in self.inputs]):
-                pieces += (_head(kind, name, len(digest)), digest)
+                pieces += (input_head(kind, name, len(digest)), digest)
             hasher = self._maker.new_hash()
             hasher.update(b"".join(pieces))
             self._fingerprint = hasher.digest()[:16].hex()
             if self.has_memos:
                 self._before = {named.name: tuple(named.value) for named in self.inputs if named.kind == "memo"}
         return self._fingerprint
+
+    @property
+    def root(self) -> bytes:
+        """Digest of the code."""
+        return self.function if self._reach is None else self._reach.digest
+
+    def digest_of(self, value: Any) -> bytes:
+        """Digest a value as inputs are."""
+        return self._maker.digest(value).digest
 
     @property
     def tracked(self) -> bool:
@@ -180,23 +189,29 @@ class CallDescription:
         untracked: dict[str, tuple[str, ...]] = {}
         shares: list[str] = []
         for named in self.inputs:
-            told = redact(str(named.value)) if named.is_ours else short(named.name, named.value)
-            inputs[named.name] = Input(self._stored(named.digest.digest), told)
-            types = tuple(dict.fromkeys(part.type_name for part in named.digest.untracked))
-            shares += [f"{named.name}: {name}" for name in types]
-            if named.kind == "memo":
-                types = (*types, "what the step keeps in it")
+            inputs[named.name], types, shared = self.told(named)
+            shares += shared
             if types:
                 untracked[named.name] = types
-            path = None if named.is_ours else _path(named.value)
-            if path is not None:
-                shares.append(f"file: {redact(str(named.value))}")
-                if self._is_untracked_file(path):
-                    untracked[named.name] = (*types, "file not tracked")
         code, _ = self._code()
         return Parts(self.libraries, code, inputs, untracked, tuple(shares))
 
-    def _stored(self, digest: bytes) -> str:
+    def told(self, named: Named) -> tuple[Input, tuple[str, ...], list[str]]:
+        """Return how one input is written down, what of it isn't tracked, and what it may share with other steps."""
+        told = redact(str(named.value)) if named.is_ours else short(named.name, named.value)
+        types = tuple(dict.fromkeys(part.type_name for part in named.digest.untracked))
+        shares = [f"{named.name}: {name}" for name in types]
+        if named.kind == "memo":
+            types = (*types, "what the step keeps in it")
+        path = None if named.is_ours else _path(named.value)
+        if path is not None:
+            shares.append(f"file: {redact(str(named.value))}")
+            if self._is_untracked_file(path):
+                types = (*types, "file not tracked")
+        return Input(self.stored(named.digest.digest), told), types, shares
+
+    def stored(self, digest: bytes) -> str:
+        """Return the digest of an input as it is written down."""
         # Once more: that of a short value is the value itself.
         hasher = self._maker.new_hash()
         hasher.update(digest)
@@ -235,7 +250,8 @@ class CallDescription:
 
 
 @functools.lru_cache(maxsize=4096)
-def _head(kind: str, name: str, size: int) -> bytes:
+def input_head(kind: str, name: str, size: int) -> bytes:
+    """Return what stands before the digest of an input in what a fingerprint is the digest of."""
     return f"{kind} {len(name)}:{name}{size}:".encode("utf-8", "surrogatepass")
 
 

@@ -13,6 +13,7 @@ from notebook_durable.engine.files import FileDigests
 from notebook_durable.engine.fingerprint.call import VERSION, CallDescription, Named, is_named
 from notebook_durable.engine.fingerprint.code import Codes, Reach
 from notebook_durable.engine.fingerprint.content import Contents, Digest, Hasher, Untracked
+from notebook_durable.engine.fingerprint.family import Family, Item
 from notebook_durable.engine.fingerprint.memo import Memos, memo_names
 from notebook_durable.engine.fingerprint.origin import is_user_code
 from notebook_durable.engine.fingerprint.scalars import SIMPLE
@@ -99,6 +100,21 @@ class Fingerprinter:
         for path in files:
             add(Named(f"file {path}", path, Digest(self.files.digest(path)), "file"))
         return call
+
+    def family(
+        self,
+        fn: Callable[..., Any],
+        *,
+        keyed: bool = False,
+        ignore: Sequence[str] = (),
+        marks: Sequence[tuple[str, Any]] = (),
+        files: Sequence[str] = (),
+    ) -> Family:
+        """Describe the calls ``fn(item)`` of all items at once; see ``protocols.Describer.family``."""
+        item = Item()
+        more = [("key", "")] if keyed else []
+        call = self.describe(fn, (item,), {}, ignore=ignore, marks=[*marks, *more], files=files)
+        return Family(self, call, item, keyed=keyed)
 
     def digest(self, value: Any) -> Digest:
         """Digest a value. Never raises: what can't be looked at counts by its type."""
