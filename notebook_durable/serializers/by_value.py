@@ -66,8 +66,8 @@ def pickler_class() -> Any:
         # What dill warns with.
         warning = dill.PicklingWarning
 
-        def __init__(self, file: Any) -> None:
-            super().__init__(file, protocol=5, byref=False, recurse=False)
+        def __init__(self, file: Any, protocol: int, *, buffer_callback: Any) -> None:
+            super().__init__(file, protocol, buffer_callback=buffer_callback, byref=False, recurse=False)
             # dill remembers the __main__ of its own import, which may be the launcher of the kernel.
             self._main = sys.modules["__main__"]
 
@@ -102,6 +102,18 @@ def pickler_class() -> Any:
         reduction = (inner._create_function, made, state)  # noqa: SLF001
         inner._save_with_postproc(pickler, reduction, obj=fn, postproc_list=[])  # noqa: SLF001
 
+    def save_buffer(pickler: Any, obj: pickle.PickleBuffer) -> None:
+        view = obj.raw()
+        if view.nbytes > 1:
+            stock.save_picklebuffer(pickler, obj)
+        elif view.readonly:
+            pickler.save(bytes(view))
+        else:
+            # Python 3.11's remembers the bytes that it makes of the buffer as what it writes. Bytes of length one and
+            # none exist once: the next b"" (in the code of a function) would come back as a bytearray.
+            stock.save_bytearray(pickler, bytearray(view))
+
+    table[pickle.PickleBuffer] = save_buffer
     table[dict] = save_dict
     table[FunctionType] = save_function
     return ByValuePickler

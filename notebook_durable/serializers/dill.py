@@ -1,35 +1,38 @@
 """The serializer for everything that is not exactly JSON: C pickle, and dill where pickle can't.
 
-Bytes: ``NBD``, a version byte, a kind byte, then
-
-- kind ``P``: a pickle, protocol 5. It refers to the classes of the notebook by name.
-- kind ``D``: major and minor version of Python, then a pickle that holds functions or local classes by value, as
-  bytecode.
+Its bytes are described in ``envelope``. Parts of 64 KB or more are no part of them: they are handed over as they lie in
+memory, as the buffers of the payload.
 """
 
 from __future__ import annotations
 
 import pickle
-import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Sequence
+from importlib import import_module
 from io import BytesIO
-from typing import Any
+from typing import Any, NamedTuple
 
-from notebook_durable.errors import JournalFormatError, NotStorableError, ReplayError, UndefinedClassError
-from notebook_durable.pause_gc import WORTH_A_PAUSE, pause_gc
+from notebook_durable.errors import NotStorableError, UndefinedClassError
+from notebook_durable.pause_gc import WORTH_A_PAUSE
 from notebook_durable.serializers.by_value import pickler_class
+from notebook_durable.serializers.collector import while_loading
+from notebook_durable.serializers.envelope import BY_VALUE, PICKLE, begin, end, open_envelope, own
+from notebook_durable.serializers.libraries import libraries_of
 from notebook_durable.serializers.locate import TOO_DEEP, locate
 from notebook_durable.serializers.names import type_name
 from notebook_durable.serializers.rules import NeedsDillError, Rules
+from notebook_durable.serializers.sink import InBand, Sink
 
-__all__ = ["DillSerializer"]
+__all__ = ["DillSerializer", "Written"]
 
-_MAGIC = b"NBD\x01"
-_PICKLE = b"P"
-_BY_VALUE = b"D"
-_HEAD = len(_MAGIC) + 1
-_PYTHON = bytes(sys.version_info[:2])
+
+class Written(NamedTuple):
+    """What became of a value; see the attributes of the same names of :class:`notebook_durable.model.Payload`."""
+
+    data: bytes
+    buffers: tuple[memoryview, ...]
+    libraries: str
 
 
 class _FastPickler(Rules, pickle.Pickler):
@@ -40,10 +43,24 @@ class _Unpickler(pickle.Unpickler):
     """C unpickle that says which class is missing."""
 
     def find_class(self, module: str, name: str, /) -> Any:
+        # What numpy 2 calls numpy._core, numpy 1 calls numpy.core; and numpy 2 warns of that name.
+        if module.startswith("numpy.core."):
+            module = _numpy_module(module, "numpy.core.", "numpy._core.")
+        elif module.startswith("numpy._core."):
+            module = _numpy_module(module, "numpy._core.", "numpy.core.")
         try:
             return super().find_class(module, name)
         except (AttributeError, ImportError) as missing:
             raise UndefinedClassError(name if module == "__main__" else f"{module}.{name}") from missing
+
+
+def _numpy_module(module: str, prefix: str, other: str) -> str:
+    """Return ``module`` under the prefix that the installed numpy gives it."""
+    try:
+        numpy_2 = int(import_module("numpy").__version__.partition(".")[0]) >= 2
+    except ImportError:
+        return module
+    return module if (prefix == "numpy._core.") == numpy_2 else other + module.removeprefix(prefix)
 
 
 class DillSerializer:
@@ -61,74 +78,86 @@ class DillSerializer:
     __slots__ = ()
 
     def serialize(self, value: Any, /) -> bytes:
-        """Return the bytes.
+        """Return the bytes: all of them in one piece, which costs large values a copy.
 
         Raises:
             NotStorableError: naming the part of ``value`` at fault, where it is, and why.
         """
+        return self._dump(value, InBand).data
+
+    def deserialize(self, data: bytes, /) -> Any:
+        """Return the value of what :meth:`serialize` returned; see :meth:`load`."""
+        return self.load(data)
+
+    def dump(self, value: Any, /) -> Written:
+        """Return the bytes, and the parts of 64 KB or more as they lie in memory.
+
+        The buffers are views of ``value``: write them before anybody changes it.
+
+        Raises:
+            NotStorableError: naming the part of ``value`` at fault, where it is, and why.
+        """
+        return self._dump(value, Sink)
+
+    def load(self, data: bytes, buffers: Sequence[Any] = ()) -> Any:
+        """Return the value. The bytes must be authentic: a pickle is code.
+
+        Args:
+            data: of :meth:`dump`.
+            buffers: those of :meth:`dump`, in order, bytes-like. What can be written to becomes the memory of the
+                value's arrays, so it must be nobody else's: a copy-on-write map. What can't is copied where an array
+                was writable.
+
+        Raises:
+            UndefinedClassError: if a class that the value refers to is not defined.
+            ReplayError: if it holds functions compiled by another version of Python.
+            JournalFormatError: if the bytes were written by a newer version of this package, or by something else, or
+                if these are not their buffers.
+        """
+        return _load(data, buffers)
+
+    def _dump(self, value: Any, sink: type[Sink]) -> Written:
         try:
-            return _write(value)
+            return _write(value, sink)
         except NotStorableError as error:
             failure = error
         if isinstance(value, BaseException):
             # Better an exception without its cause than only its text.
             try:
-                return _write(value, keep_cause=False)
+                return _write(value, sink, keep_cause=False)
             except NotStorableError:
                 pass
         # Raised here, past the except block: the search has failures of its own, which are no context of this one.
         raise locate(value, failure, _failure)
 
-    def deserialize(self, data: bytes, /) -> Any:
-        """Return the value. The bytes must be authentic: a pickle is code.
 
-        Raises:
-            UndefinedClassError: if a class that the value refers to is not defined.
-            ReplayError: if it holds functions compiled by another version of Python.
-            JournalFormatError: if the bytes were written by a newer version of this package, or by something else.
-        """
-        kind = data[len(_MAGIC) : _HEAD]
-        if data[: len(_MAGIC)] != _MAGIC or kind not in (_PICKLE, _BY_VALUE):
-            raise JournalFormatError(
-                f"this value begins with {bytes(data[:_HEAD])!r}: not written by this version's 'dill' serializer. A "
-                "newer notebook_durable may read it: pip install --upgrade notebook_durable"
-            )
-        start = _HEAD
-        if kind == _BY_VALUE:
-            start += len(_PYTHON)
-            written = data[_HEAD:start]
-            if written != _PYTHON:
-                # Bytecode of another version may crash the interpreter, so it isn't tried.
-                raise ReplayError(
-                    f"this value holds functions compiled by Python {'.'.join(map(str, written))}, and this is Python "
-                    f"{'.'.join(map(str, _PYTHON))}. Use that version, or compute the step anew under a new name."
-                )
-        # A BytesIO shares the bytes; a slice would copy a large value.
-        file = BytesIO(data)
-        file.seek(start)
-        if len(data) < WORTH_A_PAUSE:
-            return _Unpickler(file).load()
-        with pause_gc():
-            return _Unpickler(file).load()
+def _load(data: bytes, buffers: Sequence[Any], *, borrow: bool = False) -> Any:
+    if type(data) is not bytes:
+        data = bytes(data)
+    opened = open_envelope(data, buffers)
+    # A BytesIO shares the bytes; a slice would copy a large value.
+    file = BytesIO(data)
+    file.seek(opened.start)
+    unpickler = _Unpickler(file, buffers=own(opened.rows, buffers, borrow=borrow) if opened.rows else None)
+    if len(data) < WORTH_A_PAUSE:
+        return unpickler.load()
+    with while_loading():
+        return unpickler.load()
 
 
-def _write(value: Any, *, keep_cause: bool = True) -> bytes:
+def _write(value: Any, sink: type[Sink] = Sink, *, keep_cause: bool = True) -> Written:
     try:
-        chunks = [_MAGIC, _PICKLE]
         try:
-            _dump(_FastPickler, value, chunks.append, keep_cause=keep_cause)
-            return b"".join(chunks)
+            return _pickle(_FastPickler, value, sink(begin(PICKLE)), keep_cause=keep_cause)
         except NeedsDillError:
             pass
-        chunks = [_MAGIC, _BY_VALUE, _PYTHON]
         pickler = pickler_class()
         with warnings.catch_warnings():
             # dill warns where it writes something that can't be loaded.
             warnings.simplefilter("error", pickler.warning)
-            _dump(pickler, value, chunks.append, keep_cause=keep_cause)
-        data = b"".join(chunks)
-        _verify(value, data)
-        return data
+            written = _pickle(pickler, value, sink(begin(BY_VALUE)), keep_cause=keep_cause)
+        _verify(value, written)
+        return written
     except NotStorableError:
         raise
     except RecursionError:
@@ -137,25 +166,25 @@ def _write(value: Any, *, keep_cause: bool = True) -> bytes:
         raise NotStorableError(type_name(type(value)), "", _words(error)) from error
 
 
-class _Sink:
-    """A file that collects what is written without copying it: large buffers are copied once, when all are joined."""
-
-    __slots__ = ("write",)
-
-    def __init__(self, write: Callable[[Any], Any]) -> None:
-        self.write = write
-
-
-def _dump(pickler: Callable[..., Any], value: Any, write: Callable[[Any], Any], *, keep_cause: bool) -> None:
-    p = pickler(_Sink(write), 5) if pickler is _FastPickler else pickler(_Sink(write))
+def _pickle(pickler: Any, value: Any, sink: Sink, *, keep_cause: bool) -> Written:
+    p = pickler(sink, 5, buffer_callback=sink.take)
     if not keep_cause:
         p.keep_cause = False
     p.dump(value)
+    # Read-only, so that nobody writes to the value through them.
+    buffers = tuple(part.view.toreadonly() for part in sink.parts) if sink.parts else ()
+    return Written(sink.close(end(sink.parts)), buffers, libraries_of(*p.met()))
 
 
-def _verify(value: Any, data: bytes) -> None:
-    # dill writes some things that it can't load (a local Enum), so what it took part in is loaded once.
-    twin = DillSerializer().deserialize(data)
+def _verify(value: Any, written: Written) -> None:
+    # dill writes some things that it can't load (a local Enum), so what it took part in is loaded once. Its arrays are
+    # those of the value, read-only, as long as nothing in it (a __setstate__) writes to them.
+    try:
+        twin = _load(written.data, written.buffers, borrow=True)
+    except Exception:
+        if not written.buffers:
+            raise
+        twin = _load(written.data, written.buffers)
     if type_name(type(twin)) != type_name(type(value)):
         raise NotStorableError(type_name(type(value)), "", f"it would come back as {type_name(type(twin))}")
 

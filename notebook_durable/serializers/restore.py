@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-__all__ = ["exception", "namespace", "read_only", "set_state", "set_state_and_cause"]
+__all__ = ["exception", "masked", "namespace", "read_only", "set_state", "set_state_and_cause", "text", "times"]
 
 
 def namespace(module: str) -> dict[str, Any]:
@@ -47,3 +47,22 @@ def set_state_and_cause(error: BaseException, state: tuple[Any, BaseException | 
     set_state(error, state[0])
     error.__cause__ = state[1]
     error.__suppress_context__ = state[2]
+
+
+def text(buffer: Any) -> str:
+    """Make text of its UTF-8, in which pickle keeps lone surrogates."""
+    return str(buffer, "utf-8", "surrogatepass")
+
+
+def masked(data: Any, mask: Any, fill_value: Any, hard: bool) -> Any:
+    """Make a masked array over these two arrays; without a mask if ``mask`` is None."""
+    import numpy.ma as ma
+
+    array: Any = ma.MaskedArray(data, mask=ma.nomask if mask is None else mask, copy=False, hard_mask=hard)
+    array._fill_value = fill_value  # noqa: SLF001  None: none was chosen yet
+    return array
+
+
+def times(numbers: Any, dtype: Any) -> Any:
+    """Make an array of times over one of their numbers."""
+    return numbers.view(dtype)

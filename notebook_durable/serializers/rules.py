@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from types import FunctionType, MappingProxyType, ModuleType
 from typing import Any
 
 from notebook_durable.errors import NotStorableError
-from notebook_durable.serializers import restore
+from notebook_durable.serializers.arrays import array_rule
 from notebook_durable.serializers.exceptions import reduce_exception
 from notebook_durable.serializers.names import type_name
 
@@ -95,6 +95,10 @@ _REFUSED: dict[tuple[str, str], str] = {
     ("builtins", "memoryview"): "a view of memory: return bytes(...)",
     ("builtins", "mappingproxy"): "a view of another dict: return dict(...)",
 }
+# By name only: each module that Cython made has such types of its own.
+_COMPILED_FUNCTIONS = frozenset(
+    {"builtin_function_or_method", "cython_function_or_method", "fused_cython_function", "_cython_function_or_method"}
+)
 # Buffers in memory are files by inheritance only.
 _IN_MEMORY = frozenset({("_io", "BytesIO"), ("_io", "StringIO")})
 
@@ -134,18 +138,30 @@ class Rules:
             rule = self._known[cls] = _rule_for(cls)
         return NotImplemented if rule is None else rule(self, obj)
 
+    def met(self) -> tuple[Collection[type], Collection[str]]:
+        """Return the types of all objects that were written, and the modules of functions and classes among them."""
+        return vars(self).get("_known", ()), vars(self).get("_modules", ())
+
+    def note(self, module: str | None) -> None:
+        """Take down that something of this module is named in the pickle."""
+        if module is not None:
+            vars(self).setdefault("_modules", set()).add(module)
+
 
 def _rule_for(cls: type) -> Rule | None:
     if issubclass(cls, type):
         return _reduce_class
     if cls is FunctionType:
         return _reduce_function
+    if cls.__name__ in _COMPILED_FUNCTIONS:
+        return _note_function
     if issubclass(cls, ModuleType):
         return _reduce_module
     if issubclass(cls, BaseException):
         return _reduce_exception
-    if cls.__module__ == "numpy" and cls.__name__ == "ndarray":
-        return _reduce_array
+    rule = array_rule(cls)
+    if rule is not None:
+        return rule  # type: ignore[no-any-return]
     why = refusal(cls)
     if why is not None:
 
@@ -166,8 +182,14 @@ def find(module: str, qualname: str) -> Any:
     return found
 
 
+def _note_function(rules: Rules, fn: Any) -> Any:
+    rules.note(fn.__module__)
+    return NotImplemented
+
+
 def _reduce_class(rules: Rules, cls: type) -> Any:
     module, name = cls.__module__, cls.__qualname__
+    rules.note(module)
     if "<locals>" in name:
         # Local: there is no name under which a fresh kernel could have it.
         if not rules.by_value:
@@ -198,6 +220,7 @@ def _reduce_class(rules: Rules, cls: type) -> Any:
 def _reduce_function(rules: Rules, fn: FunctionType) -> Any:
     # A function of a library is named. One of the notebook is not: its cell may be another when the value is read.
     if fn.__module__ not in (None, "__main__") and find(fn.__module__, fn.__qualname__) is fn:
+        rules.note(fn.__module__)
         return fn.__qualname__ if rules.by_value else NotImplemented
     if rules.by_value:
         return NotImplemented
@@ -212,10 +235,3 @@ def _reduce_module(_rules: Rules, module: ModuleType) -> Any:
 
 def _reduce_exception(rules: Rules, error: BaseException) -> Any:
     return reduce_exception(error, keep_cause=rules.keep_cause)
-
-
-def _reduce_array(_rules: Rules, array: Any) -> Any:
-    # numpy writes "read-only" down for arrays in one piece without Python objects only (their bytes become the array).
-    if array.flags.writeable or not (array.dtype.hasobject or not array.flags.forc):
-        return NotImplemented
-    return restore.read_only, (array.copy(order="K"),)

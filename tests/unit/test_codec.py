@@ -178,7 +178,7 @@ def _named(name):
 @pytest.mark.parametrize(
     ("serializer", "says"),
     [
-        ("yaml", "Known: 'dill', 'json'"),
+        ("yaml", "Known: 'arrow', 'dill', 'json', 'parquet'"),
         (Rot13, "is a class"),
         (object(), "no method serialize and no method deserialize"),
         (_named("json"), "built-in"),

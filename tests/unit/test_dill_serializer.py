@@ -355,7 +355,7 @@ def test_a_library_wrapper_does_not_drag_its_globals_along():
         del sys.modules["some_library"]
 
 
-@pytest.mark.parametrize("data", [b"", b"NBD", b"NBD\x02P\x80\x05N.", b"NBD\x01Q", b"\x80\x05N."])
+@pytest.mark.parametrize("data", [b"", b"NBD", b"NBD\x03P\x80\x05N.", b"NBD\x01Q", b"\x80\x05N."])
 def test_bytes_of_another_format_are_not_unpickled(data):
     """Foreign or newer bytes are named as such."""
     with pytest.raises(JournalFormatError):
@@ -373,7 +373,7 @@ def test_bytecode_of_another_python_is_not_run():
 
 def test_plain_values_do_not_depend_on_the_version_of_python():
     """Only values with functions in them are marked with it."""
-    assert DillSerializer().serialize((1, 2))[:5] == b"NBD\x01P"
+    assert DillSerializer().serialize((1, 2))[:5] == b"NBD\x02P"
 
 
 def test_the_collector_pauses_for_large_values_only_and_comes_back():
