@@ -1,0 +1,71 @@
+"""Large values of a map's items, and the row that the live output shows for all of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from notebook_durable.events import ExecutionEnded, MapProgress
+from notebook_durable.ipython.panel import Panel
+from notebook_durable.model import Outcome, RunId
+
+np = pytest.importorskip("numpy")
+RUN = RunId("churn")
+
+
+@pytest.mark.parametrize("size", [10, 5_000, 200_000])
+@pytest.mark.parametrize("executor", [None, "threads"])
+def test_arrays_of_any_size_replay(lab, size, executor):
+    """Small ones lie in the row, larger ones elsewhere; all come back equal and writable."""
+
+    def body(ctx):
+        return ctx.map("m", lambda n: {"n": n, "a": np.full(size, float(n))}, range(4), executor=executor)
+
+    for _ in range(2):
+        for number, one in enumerate(lab.play(body)):
+            assert one["n"] == number
+            assert np.array_equal(one["a"], np.full(size, float(number)))
+            assert one["a"].flags.writeable
+        lab.restart()
+
+
+def progress(**how):
+    return MapProgress(RUN, "fetch", 5, 1, 90, 2, 100, 105.0, **{"seq": 3, "recorded": 90, "started_at": 100.0, **how})
+
+
+def test_one_row_with_a_bar():
+    """Numbers, first errors, a bar in each form; what comes from items is escaped, and secrets are hidden."""
+    panel = Panel(RUN)
+    panel.apply([progress(errors=(("<A>", "OSError: https://me:pw-4711@x.io"),), waiting=1)])
+    assert panel.active
+    assert panel.summary() == "90 replayed, 5 run, 1 running, 1 failed"
+    assert panel.progress() == (0, 0)
+    (row,) = panel.changes()["rows"]
+    assert (row["state"], row["bar"]) == ("running", [90.0, 5.0, 1.0])
+    assert row["far"] == "96 of 100, 90 replayed, 1 failed, 2 running, 1 waiting"
+    text, html = panel.text(106.0), panel.html(106.0)
+    assert "▰" * 15 + "▱ 96 of 100" in text
+    assert "width:90.0%" in html
+    assert "&lt;A&gt;" in html
+    assert "pw-4711" not in text + html + row["error"]
+
+
+@pytest.mark.parametrize(
+    ("how", "state"),
+    [
+        ({"state": "done"}, "done"),
+        ({"state": "done", "replayed": 100, "done": 0, "failed": 0}, "replayed"),
+        ({"state": "failed"}, "failed"),
+        ({"state": "interrupted"}, "interrupted"),
+        ({"state": "cancelled"}, "cancelled"),
+    ],
+)
+def test_the_end_of_a_map(how, state):
+    """The row ends in the state of the map, and time stands still."""
+    panel = Panel(RUN)
+    event = MapProgress(
+        RUN, "m", **{"done": 5, "failed": 1, "replayed": 90, "running": 0, "total": 100, "at": 9.0, **how}
+    )
+    panel.apply([event, ExecutionEnded(RUN, Outcome.COMPLETED, 10.0)])
+    assert not panel.active
+    assert panel.rows[0].state == state
+    assert state in panel.text(99.0)
