@@ -126,8 +126,8 @@ def test_stop_while_items_wait(live, name):
 def test_a_worker_that_dies(live, name):
     """Of items that were at work each gets a turn alone; the one that kills its worker fails, the others don't."""
     cell = (
-    fn = "def typo(item):\n    return item.nothing"
-    cell = f"%%durable {name}\n{fn}\nctx.map('typo', typo, [1], executor='processes')"
+        f"%%durable {name}\nimport os, signal\ndef dies(item):\n"
+        "    if item == 3: os.kill(os.getpid(), signal.SIGKILL)\n"
         "    return item\n"
         "found = ctx.map('dies', dies, range(6), executor='processes', max_workers=2, max_attempts=1,"
         " on_error='collect')\n[type(one).__name__ for one in found]"
