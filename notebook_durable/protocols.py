@@ -200,8 +200,12 @@ class Store(Protocol):
     def runs(self, workflow: str | None = None, *, archived: bool = False) -> Sequence[RunInfo]:
         """List runs, newest first. Needs no claim, takes no lock, unpickles nothing."""
 
-    def read(self, run_id: int, seqs: Collection[int] | None = None) -> Sequence[Entry]:
-        """Return the entries of any run, or some of them, as ``entries`` does. Needs no claim and takes no lock."""
+    def read(self, run_id: int, seqs: Collection[int] | None = None, *, values: bool = True) -> Sequence[Entry]:
+        """Return the entries of any run, or some of them, as ``entries`` does. Needs no claim and takes no lock.
+
+        Without ``values`` they come without the bytes of these, so that a large run takes little memory: ``size``
+        says how many there are, and an entry with a value has a ``serializer``.
+        """
 
     def payload(self, run_id: int, entry: Entry) -> Payload:
         """Return the value of an entry as bytes, verified.

@@ -226,11 +226,17 @@ class MemoryStore:
                 if (archived or not run.archived) and workflow in (None, run.run.workflow)
             ]
 
-    def read(self, run_id: int, seqs: Collection[int] | None = None) -> Sequence[Entry]:
-        """Return the entries of any run, or some of them."""
+    def read(self, run_id: int, seqs: Collection[int] | None = None, *, values: bool = True) -> Sequence[Entry]:
+        """Return the entries of any run, or some of them; if so wished without values' bytes."""
         with self._mutex:
             entries = self._find(run_id).entries
-            return [entries[seq] for seq in sorted(entries) if seqs is None or seq in seqs]
+            found = [entries[seq] for seq in sorted(entries) if seqs is None or seq in seqs]
+        if values:
+            return found
+        return [
+            one if one.payload is None else one._replace(payload=None, size=one.size or len(one.payload))
+            for one in found
+        ]
 
     def payload(self, run_id: int, entry: Entry) -> Payload:
         """Return the value of an entry; buffers are copies."""

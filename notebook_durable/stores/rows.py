@@ -17,7 +17,7 @@ from __future__ import annotations
 import hmac
 import json
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from notebook_durable.errors import StoreError
@@ -218,17 +218,19 @@ def _head(row: tuple[Any, ...], who: bytes) -> bytes:
 # --- reading ------------------------------------------------------------------------------
 
 
-def entries_from(rows: Iterable[tuple[Any, ...]], who: bytes, signer: Signer) -> list[Entry]:
-    """Check rows (seq and :data:`ENTRY_COLUMNS`, by seq) and return their entries.
+def entries_from(rows: Iterable[tuple[Any, ...]], who: bytes, signer: Signer, *, values: bool = True) -> list[Entry]:
+    """Check rows (seq and :data:`ENTRY_COLUMNS`, by seq) and return their entries, without ``values`` lighter ones.
 
     Raises:
         Damaged: if the rows are not in order, which only a damaged file can be.
     """
     with pause_gc():
-        return _entries_from(rows, who, signer)
+        return _entries_from(rows, who, signer, _entry if values else _light)
 
 
-def _entries_from(rows: Iterable[tuple[Any, ...]], who: bytes, signer: Signer) -> list[Entry]:
+def _entries_from(
+    rows: Iterable[tuple[Any, ...]], who: bytes, signer: Signer, make: Callable[[tuple[Any, ...]], Entry]
+) -> list[Entry]:
     entries: list[Entry] = []
     add, same, mark_of, last = entries.append, hmac.compare_digest, signer.mark, -1
     for row in rows:
@@ -237,7 +239,7 @@ def _entries_from(rows: Iterable[tuple[Any, ...]], who: bytes, signer: Signer) -
         last = row[0]
         try:
             authentic = same(row[24], mark_of(_head(row, who), row[25] or b""))
-            add(_entry(row) if authentic else _damaged(row))
+            add(make(row) if authentic else _damaged(row))
         except (struct.error, TypeError, ValueError, KeyError, AttributeError):
             add(_damaged(row))  # not even the types are right
     return entries
@@ -252,12 +254,12 @@ def refers_to(row: tuple[Any, ...], blob: str, who: bytes, signer: Signer) -> bo
         return False
 
 
-def untrusted_from(rows: Iterable[tuple[Any, ...]]) -> list[Entry]:
+def untrusted_from(rows: Iterable[tuple[Any, ...]], *, values: bool = True) -> list[Entry]:
     """Return entries for looking at: unchecked and marked so, with values only where reading them is harmless."""
     entries = []
     for row in rows:
         try:
-            entry = _entry(row)
+            entry = _entry(row) if values else _light(row)
             payload = entry.payload if entry.serializer == "json" else None
             entries.append(entry._replace(payload=payload, intact=False))
         except (TypeError, ValueError, KeyError, AttributeError):
@@ -280,6 +282,14 @@ def _entry(row: tuple[Any, ...]) -> Entry:
         StepCode(source.decode(), inputs.decode(), fingerprint.decode(), version) if coded else _NO_CODE,
         True, (), size, blob.decode(), libraries.decode(),
     )  # fmt: skip
+
+
+def _light(row: tuple[Any, ...]) -> Entry:
+    """Return an entry without the bytes of its value, which its size tells."""
+    entry = _entry(row)
+    if entry.payload is None:
+        return entry
+    return entry._replace(payload=None, size=entry.size or len(entry.payload))
 
 
 def _damaged(row: tuple[Any, ...]) -> Entry:

@@ -335,13 +335,13 @@ class SqliteStore:
             infos = runs.listed(connection, workflow, archived)
         return [info if self._is_executed(info) else runs.without_owner(info) for info in infos]
 
-    def read(self, run_id: int, seqs: Collection[int] | None = None) -> Sequence[Entry]:
-        """Return the entries of any run, or some of them, as ``entries`` does."""
+    def read(self, run_id: int, seqs: Collection[int] | None = None, *, values: bool = True) -> Sequence[Entry]:
+        """Return the entries of any run, or some of them, as ``entries`` does; if so wished without values' bytes."""
         with self._reading() as connection:
             run = runs.find(connection, run_id, self.location).run
         if seqs is None:
-            return self._entries(run_id, run)
-        return [entry for seq in sorted(seqs) for entry in self._entries(run_id, run, seq)]
+            return self._entries(run_id, run, values=values)
+        return [entry for seq in sorted(seqs) for entry in self._entries(run_id, run, seq, values=values)]
 
     def payload(self, run_id: int, entry: Entry) -> Payload:
         """Return the value of an entry, verified; large buffers are private maps of its file."""
@@ -547,15 +547,15 @@ class SqliteStore:
             known = self._marks[run_id] = run, rows.identity(table, self._db.meta.journal_id, run_id, run)
         return known[1]
 
-    def _entries(self, run_id: int, run: RunId, seq: int | None = None) -> list[Entry]:
+    def _entries(self, run_id: int, run: RunId, seq: int | None = None, *, values: bool = True) -> list[Entry]:
         first = rows.place(run_id, seq or 0)
         last = first | 0xFFFFFFFF if seq is None else first
         with self._reading() as connection:
             found = connection.execute(_GET, (first, last))
             try:
                 if not self._trusted:
-                    return rows.untrusted_from(found)
-                return rows.entries_from(found, self._identity("entries", run_id, run), self._signer)
+                    return rows.untrusted_from(found, values=values)
+                return rows.entries_from(found, self._identity("entries", run_id, run), self._signer, values=values)
             finally:
                 found.close()  # else its snapshot stays open and the log grows
 

@@ -478,6 +478,21 @@ class TestForPeople:
         assert [entry.seq for entry in store.read(claim.id, [3, 2, 0])] == [0, 3]
         assert list(store.read(claim.id, [])) == []
 
+    def test_read_without_values(self, store: Any) -> None:
+        """The same entries without bytes: their size is told, of small values, large ones and those with buffers."""
+        claim = store.claim(RUN, ME, now=1.0)
+        store.record(claim, finished(SMALL, b"123"))
+        store.record(claim, finished(SMALL._replace(seq=1, occurrence=1), bytes(100_000)))
+        store.record(claim, finished(SMALL._replace(seq=2, occurrence=2), b"x")._replace(buffers=(bytes(500),)))
+        store.begin(claim, SMALL._replace(seq=3, occurrence=3))
+        light = store.read(claim.id, values=False)
+        assert [(entry.payload, entry.size) for entry in light] == [(None, 3), (None, 100_000), (None, 501), (None, 0)]
+        assert [bool(entry.serializer) for entry in light] == [True, True, True, False]
+        whole = [entry._replace(payload=None) for entry in store.read(claim.id)]
+        assert [entry._replace(size=0) for entry in light] == [entry._replace(size=0) for entry in whole]
+        assert store.read(claim.id, [1], values=False) == [light[1]]
+        assert [store.payload(claim.id, entry).size for entry in light[:3]] == [3, 100_000, 501]
+
 
 def big(*sizes: int, seq: int = 0, **fields: Any) -> Entry:
     """An entry whose value has data and buffers of these sizes, each with bytes of its own."""
