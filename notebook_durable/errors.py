@@ -213,16 +213,24 @@ class JournalMismatchError(ReplayError):
 class OutcomeUnknownError(ReplayError):
     """An ``at_most_once`` step was open when its kernel died: it may or may not have had its effect.
 
+    Or it has had its effect, and its recorded value can't be handed back.
+
     Attributes:
         workflow, key, step: which step.
         started_at: when its last attempt began, in seconds since the epoch.
+        reason: why its value is lost; "" if there was none yet.
     """
 
-    def __init__(self, workflow: str, key: str, step: str, started_at: float) -> None:
+    def __init__(self, workflow: str, key: str, step: str, started_at: float, reason: str = "") -> None:
         name = workflow if not key else f"{workflow} --key {key}"
+        what = (
+            f"has run, but {reason}, and at_most_once=True forbids a second call. Type one of\n"
+            if reason
+            else "was running when its kernel died, so it may or may not have had its effect, and at_most_once=True "
+            "forbids a second call. Find out which, then type one of\n"
+        )
         super().__init__(
-            f"step '{step}' of {_run_label(workflow, key)} was running when its kernel died, so it may or may not "
-            "have had its effect, and at_most_once=True forbids a second call. Find out which, then type one of\n"
+            f"step '{step}' of {_run_label(workflow, key)} {what}"
             f'    %durable outcome {name} "{step}" --value EXPR     (it happened, and this is its result)\n'
             f'    %durable outcome {name} "{step}" --retry          (it did not happen: call it again)\n'
             "and run the cell again."
@@ -231,6 +239,7 @@ class OutcomeUnknownError(ReplayError):
         self.key = key
         self.step = step
         self.started_at = started_at
+        self.reason = reason
 
 
 class UndefinedClassError(ReplayError):
@@ -452,7 +461,9 @@ class DamagedValueError(StoreError):
     """
 
     def __init__(self, step: str, reason: str) -> None:
-        super().__init__(f"the recorded value of step '{step}' is damaged ({reason}): it is computed anew")
+        super().__init__(
+            f"the recorded value of step '{step}' is damaged ({reason}). Run its cell again: it is computed anew."
+        )
         self.step = step
         self.reason = reason
 

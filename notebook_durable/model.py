@@ -262,6 +262,32 @@ class Entry(NamedTuple):
     def key(self) -> StepKey:
         return StepKey(self.name, self.occurrence)
 
+    @property
+    def has_value(self) -> bool:
+        """Tell whether there is a value, wherever it lies; the exception of a failed step is none."""
+        return not self.failure and (self.payload is not None or bool(self.blob) or self.size > 0)
+
+    @property
+    def value_size(self) -> int:
+        """Bytes of its value, wherever they lie; rows of formats 1 to 3 don't say it."""
+        return self.size or len(self.payload or b"")
+
+    def with_value(self, payload: Payload) -> Entry:
+        """Return this entry as it is to be written with a value."""
+        return self._replace(
+            serializer=payload.serializer,
+            payload=payload.data,
+            value_type=payload.value_type,
+            buffers=payload.buffers,
+            size=payload.size if payload.buffers else len(payload.data),
+            blob="",
+            libraries=payload.libraries,
+        )
+
+    def without_value(self) -> Entry:
+        """Return this entry as it is when its bytes are given up."""
+        return self._replace(payload=None, buffers=(), size=0, blob="", libraries="")
+
 
 @dataclass(frozen=True, slots=True)
 class Extra:

@@ -65,7 +65,7 @@ def _step(entry: Entry) -> dict[str, Any]:
         "ended_at": entry.ended_at,
         "duration": entry.duration,
         "spent": entry.spent,
-        "size": None if entry.payload is None or entry.failure else len(entry.payload),
+        "size": entry.value_size if entry.has_value else None,
         "value_type": "" if entry.failure else entry.value_type,
         "note": redact(entry.note),
         "error": _error(entry.error),

@@ -98,7 +98,7 @@ def step_record(run: RunInfo, entry: Entry, *, current: bool = True) -> dict[str
             (
                 run.run.workflow, run.run.key, run.number, entry.name, entry.occurrence, str(entry.status),
                 entry.attempts, entry.started_at or None, entry.ended_at, entry.duration, entry.spent,
-                entry.serializer, entry.value_type, len(entry.payload or b""), error_text(entry.error), note(entry),
+                entry.serializer, entry.value_type, entry.value_size, error_text(entry.error), note(entry),
                 redact(parts.why), entry.execution, current, ", ".join(parts.untracked), entry.code.fingerprint,
             ),
             strict=True,
@@ -156,7 +156,7 @@ def _step_cells(number: int, entry: Entry) -> tuple[str, ...]:
         str(entry.attempts),
         duration(entry.spent if entry.status is not EntryStatus.RUNNING else 0.0) if entry.ended_at else "",
         entry.value_type if done else "",
-        size(len(entry.payload or b"")) if done else "",
+        size(entry.value_size) if done else "",
         remark,
     )
 

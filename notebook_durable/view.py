@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from notebook_durable.errors import ConfigurationError, UntrustedJournalError
+from notebook_durable.errors import ConfigurationError, DamagedValueError, OutdatedValueError, UntrustedJournalError
 from notebook_durable.history.log import read_log
 from notebook_durable.history.methods import HistoryMethods
 from notebook_durable.model import Entry, EntryStatus, RunInfo
@@ -127,7 +127,7 @@ class JournalView(HistoryMethods):
     # -- answering
 
     def outcome(self, name: str, step: str, *, key: str | None = None, value: Any = _UNSET, retry: bool = False) -> str:
-        """Settle an ``at_most_once`` step that was open when its kernel died.
+        """Settle an ``at_most_once`` step that was open when its kernel died, or whose recorded value is lost.
 
         Args:
             name: the workflow.
@@ -146,19 +146,16 @@ class JournalView(HistoryMethods):
         if retry == (value is not _UNSET):
             raise ConfigurationError("say one of: --value EXPR (it happened), --retry (it did not happen)")
         run = self.find(name, key)
-        entry = _open_step(self._store.read(run.id), step, run)
+        entry = _open_step(self._store, step, run)
         if retry:
-            answered = entry._replace(
+            answered = entry.without_value()._replace(
                 status=EntryStatus.INTERRUPTED, attempts=max(0, entry.attempts - 1), note="answered: retry"
             )
             said = "will be called again"
         else:
             payload = DefaultCodec().encode(value)
-            answered = entry._replace(
+            answered = entry.with_value(payload)._replace(
                 status=EntryStatus.SUCCEEDED,
-                serializer=payload.serializer,
-                payload=payload.data,
-                value_type=payload.value_type,
                 ended_at=entry.started_at,
                 note="answered: this outcome was supplied by hand",
             )
@@ -200,6 +197,17 @@ class StepsView:
         return steps_html(self.run, self.entries)
 
 
+def _is_lost(store: Store, run: RunInfo, entry: Entry) -> bool:
+    """Tell whether a recorded value can't be handed back any more."""
+    try:
+        DefaultCodec().decode(store.payload(run.id, entry))
+    except (DamagedValueError, OutdatedValueError):
+        return True
+    except Exception:  # noqa: BLE001  a class of the notebook, a serializer of the user's: nothing is lost
+        return False
+    return '"changed"' in entry.code.inputs  # an input that can't be put into its state is lost only in its kernel
+
+
 def _notebook_shell() -> Any:
     """IPython in a kernel, asked by a front end that gives its cells ids: one with a screen. Else None."""
     ipython = sys.modules.get("IPython")
@@ -210,8 +218,10 @@ def _notebook_shell() -> Any:
     return shell if isinstance(parent, dict) and (parent.get("metadata") or {}).get("cellId") else None
 
 
-def _open_step(entries: Sequence[Entry], step: str, run: RunInfo) -> Entry:
-    is_open = [e for e in entries if e.at_most_once and e.status is EntryStatus.RUNNING and e.ended_at is None]
+def _open_step(store: Store, step: str, run: RunInfo) -> Entry:
+    once = [entry for entry in store.read(run.id) if entry.at_most_once]
+    is_open = [e for e in once if e.status is EntryStatus.RUNNING and e.ended_at is None]
+    is_open += [e for e in once if e.status is EntryStatus.SUCCEEDED and _is_lost(store, run, e)]
     match = re.fullmatch(r"(.*) #(\d+)", step)
     found = [
         e for e in is_open if e.name == step or (match and e.name == match[1] and e.occurrence == int(match[2]) - 1)

@@ -66,6 +66,7 @@ def _give(found: Recorded, file: str | None) -> None:
     try:
         with Path(file).open("xb") as target:
             target.write(found.payload.data)
+            target.writelines(found.payload.buffers)
     except FileExistsError:
         raise ConfigurationError(f"{file} is there already, and was not touched. Name another file.") from None
     except OSError as error:

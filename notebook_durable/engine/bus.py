@@ -71,7 +71,6 @@ class LogObserver:
         elif isinstance(event, StepEnded) and event.entry.status is EntryStatus.UNSTORABLE:
             _log.warning("%s: step '%s': %s", event.run, event.entry.key, event.entry.note)
 
-
     def _say_errors(self, event: MapProgress) -> None:
         """Of a map the first errors are said, each once."""
         for label, error in event.errors[self._said.get((event.run, event.seq), 0) :]:

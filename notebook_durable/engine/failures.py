@@ -7,12 +7,16 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from notebook_durable.engine.entry_value import payload_of, settled
 from notebook_durable.errors import TerminalError
 from notebook_durable.model import Attempt, Entry, EntryStatus, Payload, error_record
 from notebook_durable.protocols import Codec
 from notebook_durable.redact import HIDDEN, is_secret_name, redact
+
+if TYPE_CHECKING:
+    from notebook_durable.engine.session import Session
 
 __all__ = ["describe", "drop_own_frames", "give_up", "history", "rebuild", "stopped_as", "store_error", "with_error"]
 
@@ -116,7 +120,7 @@ def store_error(codec: Codec, error: BaseException) -> Payload | None:
         payload = codec.encode(subject, "dill")
     except Exception:  # noqa: BLE001  its text is recorded in any case
         return None
-    return payload if len(payload.data) <= _LARGEST_ERROR else None
+    return payload if payload.size <= _LARGEST_ERROR else None
 
 
 def with_error(codec: Codec, entry: Entry, error: BaseException) -> Entry:
@@ -124,7 +128,8 @@ def with_error(codec: Codec, entry: Entry, error: BaseException) -> Entry:
     stored = store_error(codec, error)
     if stored is None:
         return entry
-    return entry._replace(serializer=stored.serializer, payload=stored.data, value_type=stored.value_type)
+    # It is written again when the execution ends, so its bytes are kept, and not those of the exception.
+    return settled(entry.with_value(stored))
 
 
 def stopped_as(stop: BaseException, *, pressed: bool) -> EntryStatus:
@@ -142,12 +147,12 @@ def _is_plain_terminal(error: BaseException) -> bool:
     return type(error) is TerminalError
 
 
-def rebuild(codec: Codec, entry: Entry, attempts: Sequence[Attempt]) -> BaseException:
+def rebuild(session: Session, entry: Entry) -> BaseException:
     """Bring a recorded failure back: the user's own exception, or a TerminalError with its cause."""
     stored: BaseException | None = None
-    if entry.payload is not None:
+    if entry.payload is not None or entry.blob:
         try:
-            value = codec.decode(Payload(entry.serializer, entry.payload, entry.value_type))
+            value = session.codec.decode(payload_of(session, entry))
         except Exception:  # noqa: BLE001  the text of the failure is enough to take the same branch
             value = None
         stored = value if isinstance(value, BaseException) else None
@@ -162,7 +167,7 @@ def rebuild(codec: Codec, entry: Entry, attempts: Sequence[Attempt]) -> BaseExce
         for note in record.get("notes", ()):
             error.add_note(note)
     if isinstance(error, TerminalError):
-        complete(error, entry, attempts)
+        complete(error, entry, session.attempts(entry))
         error.replayed = True
     return error
 

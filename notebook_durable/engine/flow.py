@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from notebook_durable.engine import failures
 from notebook_durable.engine.controls import Request
 from notebook_durable.engine.effects import Begin, Call, Effect, Record, Sleep, Wait
+from notebook_durable.engine.entry_value import payload_of
 from notebook_durable.engine.first import first_entry
 from notebook_durable.engine.inplace import can_restore, find, restore
 from notebook_durable.engine.journal import Match, Place
@@ -22,8 +23,10 @@ from notebook_durable.engine.shared import is_effect
 from notebook_durable.engine.waiting import wait_flow
 from notebook_durable.errors import (
     NotStorableError,
+    OutdatedValueError,
     ReplayError,
     StepTimeoutError,
+    StoreError,
     TerminalError,
     UndefinedClassError,
     UnknownSerializerError,
@@ -91,16 +94,18 @@ def replay_value(session: Session, spec: StepSpec, found: Found) -> Any:
     Raises:
         UndefinedClassError, UnknownSerializerError: naming the step; the value is kept.
         ReplayError: if it can't be read for another reason.
+        DamagedValueError, OutdatedValueError: if its bytes, or the libraries of then, are gone: the step has to run.
         NotRestorableError: if an input that the step changed can't be put into its state: the step has to run.
     """
     entry = found.match.entry
     assert entry is not None  # noqa: S101  it replays
-    payload = Payload(entry.serializer, entry.payload or b"", entry.value_type)
     try:
-        value = session.codec.decode(payload, spec.options.chosen_serializer)
+        value = session.codec.decode(payload_of(session, entry), spec.options.chosen_serializer)
     except (UndefinedClassError, UnknownSerializerError) as error:
         named = error.class_name if isinstance(error, UndefinedClassError) else error.serializer
         raise type(error)(named, entry.name) from error.__cause__
+    except (StoreError, OutdatedValueError):
+        raise
     except Exception as error:
         raise ReplayError(
             f"the recorded value of step '{entry.key}' can't be read ({type(error).__name__}: {error}). It is kept. "
@@ -125,7 +130,7 @@ def _note_effect(session: Session, spec: StepSpec, entry: Entry, found: Found) -
 
 
 def _replay_failure(session: Session, spec: StepSpec, entry: Entry, found: Found) -> None:
-    error = failures.rebuild(session.codec, entry, session.attempts(entry))
+    error = failures.rebuild(session, entry)
     session.shared.wrote(found.call, entry, declared(spec))
     session.emit(StepReplayed, entry)
     session.show_outputs(entry, spec)
@@ -249,19 +254,17 @@ class _Live:
             raise
         status, note, code = self._changes(value)
         extra = self._people.extra_of(value, payload)
-        self._entry = entry = self._entry._replace(
+        entry = self._entry._replace(
             status=status,
             ended_at=ended_at,
             spent=self._elapsed(),
             duration=duration,
-            serializer=payload.serializer,
-            payload=payload.data,
-            value_type=payload.value_type,
             error=None,
             note=note,
             code=code,
         )
-        yield Record(entry, None, extra)
+        yield Record(entry.with_value(payload), None, extra)
+        self._entry = entry = self._s.journal.get(entry.seq)  # without the buffers: whoever keeps events keeps no value
         writes = declared(self._spec)
         if is_effect(entry, writes):
             self._s.shared.wrote(self._call, entry, writes)
@@ -300,8 +303,8 @@ class _Live:
             # Whatever a strange object does when it is looked at, the finished work must not be lost.
             raise NotStorableError(type.__repr__(type(value)), "", f"{type(error).__name__}: {error}") from error
         largest = self._s.store.largest_value
-        if len(payload.data) > largest:
-            why = f"{len(payload.data):,} bytes; this journal takes {largest:,} in one value"
+        if payload.size > largest:
+            why = f"{payload.size:,} bytes; this journal takes {largest:,} in one value"
             raise NotStorableError(payload.value_type, "", why)
         return payload
 

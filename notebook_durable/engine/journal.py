@@ -319,8 +319,8 @@ class Journal:
 
     def put(self, entry: Entry) -> None:
         """Take an entry's new state. A finished value's bytes are on disk; they need not stay in memory as well."""
-        if entry.status is EntryStatus.SUCCEEDED and entry.payload is not None and len(entry.payload) > _SMALL:
-            entry = entry._replace(payload=None)
+        if entry.payload is not None and entry.status is not EntryStatus.FAILED and _is_large(entry):
+            entry = entry._replace(payload=None, buffers=())
         if entry.status is EntryStatus.SUPERSEDED:
             self._unused.drop(entry)
         self._entries[entry.seq] = entry
@@ -344,6 +344,10 @@ class Journal:
 
     def __len__(self) -> int:
         return len(self._entries)
+
+
+def _is_large(entry: Entry) -> bool:
+    return bool(entry.buffers) or len(entry.payload or b"") > _SMALL
 
 
 def _distance(entry: Entry, now: Parts) -> int:

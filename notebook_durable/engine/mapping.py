@@ -11,9 +11,9 @@ from notebook_durable.engine.drive import home_task
 from notebook_durable.engine.first import check_outcome_known
 from notebook_durable.engine.journal import Place
 from notebook_durable.engine.lookup import check_defined, texts_of
+from notebook_durable.engine.lost import LOST, why_anew
 from notebook_durable.engine.mapping_drive import drive_inline, drive_inline_async, drive_tasks, is_async
 from notebook_durable.engine.mapping_items import (
-    Again,
     Item,
     MapSpec,
     find_items,
@@ -29,7 +29,7 @@ from notebook_durable.engine.mapping_run import MapRun
 from notebook_durable.engine.options import StepSpec
 from notebook_durable.engine.people import ForPeople
 from notebook_durable.engine.why import reason
-from notebook_durable.errors import ConfigurationError
+from notebook_durable.errors import ConfigurationError, DamagedValueError
 from notebook_durable.events import StepDamaged
 from notebook_durable.model import Entry, EntryStatus
 from notebook_durable.parts import Parts, parts_from
@@ -148,7 +148,7 @@ class MapCallPlan:
         if entry is None or not item.match.replays:
             return False
         if entry.status is EntryStatus.FAILED:
-            error = failures.rebuild(self.session.codec, entry, self.session.attempts(entry))
+            error = failures.rebuild(self.session, entry)
             self.values[item.index] = error
             progress.failed += 1
             progress.note(item, entry.error)
@@ -158,8 +158,11 @@ class MapCallPlan:
             return False  # cancelled
         try:
             self.values[item.index] = replay_item(self.session, self.spec, family, item)
-        except Again as why:
-            self.superseded += run_again(self.session, family, item, str(why))
+        except LOST as error:
+            why = why_anew(self.session, self.spec.step, entry, error)
+            gone = run_again(self.session, family, item, why)
+            damaged = isinstance(error, DamagedValueError)
+            self.superseded += [one.without_value() for one in gone] if damaged else gone
             return False
         progress.replayed += 1
         progress.saved += entry.spent

@@ -6,19 +6,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from notebook_durable.engine.inplace import NotRestorableError, restore
+from notebook_durable.engine.entry_value import payload_of
+from notebook_durable.engine.inplace import restore
 from notebook_durable.engine.journal import Match, Place
 from notebook_durable.engine.lookup import Found, again, describe, library_note
+from notebook_durable.engine.lost import LOST
 from notebook_durable.engine.options import DEFAULT_OPTIONS, StepSpec, as_list
 from notebook_durable.errors import (
     ConfigurationError,
-    DamagedValueError,
-    OutdatedValueError,
     ReplayError,
+    StoreError,
     UndefinedClassError,
     UnknownSerializerError,
 )
-from notebook_durable.model import Attempt, Entry, EntryStatus, Payload, StepKey, check_name
+from notebook_durable.model import Attempt, Entry, EntryStatus, StepKey, check_name
 from notebook_durable.parts import parts_from, prefix
 from notebook_durable.protocols import Description, Family
 from notebook_durable.render import duration
@@ -26,7 +27,7 @@ from notebook_durable.render import duration
 if TYPE_CHECKING:
     from notebook_durable.engine.session import Session
 
-__all__ = ["Again", "Item", "MapSpec", "find_items", "make_family", "replay_item"]
+__all__ = ["Item", "MapSpec", "find_items", "make_family", "replay_item"]
 
 #: Items of these types are neither a path nor an object that an earlier step may have written to.
 _PLAIN = frozenset({type(None), bool, int, float, complex, bytes})
@@ -99,10 +100,6 @@ class Item:
 
     def __lt__(self, other: Item) -> bool:
         return self.index < other.index
-
-
-class Again(Exception):  # noqa: N818  a signal, not an error that anybody sees
-    """A recorded value can't be handed back: the item runs. Its text says why."""
 
 
 def keys_of(key: Callable[[Any], str] | None, items: Sequence[Any]) -> list[str] | None:
@@ -207,37 +204,28 @@ def replay_item(session: Session, spec: MapSpec, family: Family, item: Item) -> 
     """Hand the recorded value of an item back.
 
     Raises:
-        Again: if it has to be computed anew.
+        DamagedValueError, OutdatedValueError, NotRestorableError: if it has to be computed anew.
         ReplayError: if it can't be read; it is kept.
     """
     entry = item.match.entry
     assert entry is not None  # noqa: S101  it replays
     try:
-        value = session.codec.decode(_payload(session, entry), spec.step.options.chosen_serializer)
+        value = session.codec.decode(payload_of(session, entry), spec.step.options.chosen_serializer)
+        if '"changed"' in entry.code.inputs:
+            changed = parts_from(entry.code.inputs).changed
+            own = {name: item.value if name == family.name else family.call.input(name) for name in changed}
+            value = restore(value, [(path, own[name]) for name, path in changed.items()])
     except (UndefinedClassError, UnknownSerializerError) as error:
         named = error.class_name if isinstance(error, UndefinedClassError) else error.serializer
         raise type(error)(named, item.label) from error.__cause__
-    except (OutdatedValueError, DamagedValueError) as error:
-        raise Again(str(error)) from error
+    except (*LOST, StoreError):
+        raise
     except Exception as error:
         raise ReplayError(
             f"the recorded value of item '{item.label}' of ctx.map('{entry.name}') can't be read "
             f"({type(error).__name__}: {error}). It is kept. Mend that (a missing package, a changed class) and run "
             f"the cell again, or give the map a new name to compute it anew."
         ) from error
-    if '"changed"' in entry.code.inputs:
-        changed = parts_from(entry.code.inputs).changed
-        own = {name: item.value if name == family.name else family.call.input(name) for name in changed}
-        try:
-            value = restore(value, [(path, own[name]) for name, path in changed.items()])
-        except NotRestorableError as error:
-            raise Again(f"an input that it changed in place can't be put into its recorded state ({error})") from error
     if entry.payload is not None:
         session.journal.put(entry)  # lets go of the bytes
     return value
-
-
-def _payload(session: Session, entry: Entry) -> Payload:
-    if entry.blob:
-        return session.store.payload(session.claim.id, entry)
-    return Payload(entry.serializer, entry.payload or b"", entry.value_type, (), entry.libraries)

@@ -112,12 +112,7 @@ class Results:
             item, EntryStatus.FAILED, ended_at=ended_at, duration=duration, spent=spent,
             error=failures.describe(final, hide), failure=kind,
         )  # fmt: skip
-        stored = failures.store_error(self._s.codec, final)
-        if stored is not None:
-            entry = entry._replace(
-                serializer=stored.serializer, payload=stored.data, value_type=stored.value_type,
-                size=len(stored.data), libraries=stored.libraries,
-            )  # fmt: skip
+        entry = failures.with_error(self._s.codec, entry, final)
         if isinstance(final, TerminalError):
             earlier = () if item.match.entry is None or not item.match.resumes else self._s.attempts(item.match.entry)
             failures.complete(final, entry, [*earlier, *(item.history or ())])
@@ -146,8 +141,8 @@ class Results:
         except Exception as error:
             # Whatever a strange object does when it is looked at, the finished work must not be lost.
             raise NotStorableError(type.__repr__(type(value)), "", f"{type(error).__name__}: {error}") from error
-        if len(payload.data) > self._largest:
-            why = f"{len(payload.data):,} bytes; this journal takes {self._largest:,} in one value"
+        if payload.size > self._largest:
+            why = f"{payload.size:,} bytes; this journal takes {self._largest:,} in one value"
             raise NotStorableError(payload.value_type, "", why)
         return payload
 

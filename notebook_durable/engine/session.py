@@ -15,10 +15,11 @@ from notebook_durable.engine.context import AsyncContext, Context, MapCall, Step
 from notebook_durable.engine.controls import Controls, Request
 from notebook_durable.engine.drive import drive, drive_async, home_task
 from notebook_durable.engine.effects import Begin
+from notebook_durable.engine.entry_value import settled
 from notebook_durable.engine.flow import replay_value, replays_value, step_flow
-from notebook_durable.engine.inplace import NotRestorableError
 from notebook_durable.engine.journal import Journal, Place
-from notebook_durable.engine.lookup import again, describe, look_up
+from notebook_durable.engine.lookup import Found, again, describe, look_up
+from notebook_durable.engine.lost import LOST, why_anew
 from notebook_durable.engine.mapping import MapCallPlan, run_map, run_map_async
 from notebook_durable.engine.mapping_items import MapSpec
 from notebook_durable.engine.options import StepSpec
@@ -27,6 +28,7 @@ from notebook_durable.engine.rollback import OWN_FAILURE, Rollback
 from notebook_durable.engine.shared import Shared
 from notebook_durable.errors import (
     ContextClosedError,
+    DamagedValueError,
     DurableError,
     RollbackLostError,
     RunTakenOverError,
@@ -188,14 +190,23 @@ class Session:
             if replays_value(found):
                 try:
                     return replay_value(self, spec, found)
-                except NotRestorableError as error:
-                    found = again(self, place, found, _not_restorable(error))
+                except LOST as error:
+                    found = self._anew(spec, place, found, error)
             return drive(self, step_flow(self, spec, place, follows, found), spec.name)
         except BaseException as error:
             self.deliver(place.seq, error)
             # One frame of ours (the caller's) is enough between the cell and the step. A bare raise adds none.
             error.__traceback__ = failures.drop_own_frames(error.__traceback__)
             raise
+
+    def _anew(self, spec: StepSpec, place: Place, found: Found, error: Exception) -> Found:
+        """Let a step run whose recorded value is lost."""
+        entry = found.match.entry
+        assert entry is not None  # noqa: S101  it was to replay
+        found = again(self, place, found, why_anew(self, spec, entry, error))
+        if isinstance(error, DamagedValueError):
+            found.superseded = [gone.without_value() for gone in found.superseded]
+        return found
 
     async def undo(self, spec: StepSpec) -> Any:
         """Run a step that undoes something, in this task."""
@@ -272,8 +283,8 @@ class Session:
             if replays_value(found):
                 try:
                     return replay_value(self, spec, found)
-                except NotRestorableError as error:
-                    found = again(self, place, found, _not_restorable(error))
+                except LOST as error:
+                    found = self._anew(spec, place, found, error)
             return await drive_async(self, step_flow(self, spec, place, follows, found), spec.name)
         except KeyboardInterrupt as stop:
             if self.home is None or home_task() is self.home:
@@ -340,7 +351,7 @@ class Session:
         except RunTakenOverError:
             raise
         except StoreError as error:
-            self._unsaved.append((entry, attempt, extra))
+            self._unsaved.append((settled(entry), attempt, extra))
             if self.bus:
                 self.bus.emit(StoreFailed(self.run, entry, str(error)))
 
@@ -356,7 +367,7 @@ class Session:
         except RunTakenOverError:
             raise
         except StoreError as error:
-            self._unsaved.extend(records)
+            self._unsaved.extend((settled(entry), attempt, extra) for entry, attempt, extra in records)
             if self.bus:
                 self.bus.emit(StoreFailed(self.run, records[0][0], str(error)))
 
@@ -563,7 +574,3 @@ class Session:
     def outcome_of_last(self) -> Outcome | None:
         """How the execution before this one ended; None if this is the first."""
         return self.claim.previous
-
-
-def _not_restorable(error: NotRestorableError) -> str:
-    return f"an input that it changed in place can't be put into its recorded state ({error})"

@@ -138,13 +138,7 @@ class _Waiting:
 
     def _succeeded(self, value: Any) -> Flow:
         payload = self._s.codec.encode(value)
-        entry = self._ended(
-            EntryStatus.SUCCEEDED,
-            serializer=payload.serializer,
-            payload=payload.data,
-            value_type=payload.value_type,
-            error=None,
-        )
+        entry = self._ended(EntryStatus.SUCCEEDED, error=None).with_value(payload)
         yield Record(entry)
         self._s.dealt_with_all(entry.seq)
         self._s.emit(StepEnded, entry)

@@ -102,7 +102,7 @@ def _items(store: Store, run: RunInfo, kept: set[int]) -> list[_Item]:
     used = _last_used(log)
     return [
         _Item(
-            run, executions, (entry.seq,), 1, len(entry.payload or b""),
+            run, executions, (entry.seq,), 1, entry.value_size,
             max(used.get(entry.seq, 0.0), entry.ended_at or entry.started_at),
         )
         for entry in log.entries

@@ -77,7 +77,7 @@ class DiffView(View):
 def diff(store: Store, then: Side, now: Side) -> DiffView:
     """Compare two sides."""
     sources = Sources(store)
-    found = [_compare(sources, then.log, now.log, *pair) for pair in _pairs(then.steps, now.steps)]
+    found = [_compare(store, sources, then.log, now.log, *pair) for pair in _pairs(then.steps, now.steps)]
     page = Page(f"A: {then.label} — B: {now.label}")
     different = [one for one in found if not one.same]
     same = len(found) - len(different)
@@ -116,13 +116,15 @@ def _mark(step: Step, equal: bool) -> tuple[str, str]:
     return step.key.name, step.entry.code.fingerprint if equal else ""
 
 
-def _compare(sources: Sources, old_log: RunLog, new_log: RunLog, then: Step | None, now: Step | None) -> StepDiff:
+def _compare(
+    store: Store, sources: Sources, old_log: RunLog, new_log: RunLog, then: Step | None, now: Step | None
+) -> StepDiff:
     if then is None or now is None:
         present = now if then is None else then
         assert present is not None  # noqa: S101  a pair has at least one
         return StepDiff(str(present.key), "B" if then is None else "A")
     old, new = then.entry, now.entry
-    value = compare_entries(str(now.key), old, new)
+    value = compare_entries(store, str(now.key), (old_log.info.id, old), (new_log.info.id, new))
     if old.seq == new.seq and old_log.info.id == new_log.info.id:
         return StepDiff(str(now.key), value=value)
     if not (old.intact and new.intact):

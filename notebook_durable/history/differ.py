@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
 from notebook_durable.errors import DurableError
 from notebook_durable.history.values import decode
-from notebook_durable.model import Entry, Payload
+from notebook_durable.model import Entry
+from notebook_durable.protocols import Store
 from notebook_durable.redact import redact
 
 __all__ = ["compare_entries", "compare_values"]
@@ -17,27 +19,40 @@ SAME = "same"
 _MOST_NAMES = 8
 
 
-def compare_entries(step: str, then: Entry, now: Entry) -> str:
-    """Say how the values of two entries differ; "same" if they don't, "" if neither has one."""
+def compare_entries(store: Store, step: str, old: tuple[int, Entry], new: tuple[int, Entry]) -> str:
+    """Say how the values of two entries differ; "same" if they don't, "" if neither has one.
+
+    Args:
+        store: the journal.
+        step: for messages.
+        old, new: the number of the run, and the entry.
+    """
+    then, now = old[1], new[1]
     if not (then.intact and now.intact):
         return "can't be compared: damaged, or written with another key"
-    olds, news = (entry.payload is not None and not entry.failure for entry in (then, now))
+    olds, news = (entry.has_value for entry in (then, now))
     if not olds and not news:
         return ""
     if not olds or not news:
         return f"only {'A' if olds else 'B'} has a value"
-    if (then.serializer, then.payload) == (now.serializer, now.payload):
+    if old == new or _content(then) == _content(now) is not None:
         return SAME
     try:
-        old, new = (
-            decode(step, Payload(entry.serializer, entry.payload or b"", entry.value_type)) for entry in (then, now)
-        )
+        was, is_now = (decode(step, store.payload(*one)) for one in (old, new))
     except DurableError as error:
         return redact(f"other bytes; can't be compared here: {error}")
     try:
-        return compare_values(old, new)
+        return compare_values(was, is_now)
     except Exception as error:  # noqa: BLE001  the comparison of somebody's class
         return f"other bytes; can't be compared ({type(error).__name__})"
+
+
+def _content(entry: Entry) -> object:
+    """What tells values apart without reading them; None if nothing does."""
+    if not entry.blob:
+        return entry.serializer, entry.payload
+    digest = re.search(r"[0-9a-f]{64}", entry.blob)
+    return None if digest is None else (entry.serializer, entry.size, digest[0])
 
 
 def compare_values(then: Any, now: Any) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from notebook_durable.history.groups import Group, in_a_row, make_group
 from notebook_durable.history.log import RunLog
 from notebook_durable.model import Entry, EntryStatus, RunInfo, RunStatus, StepKey
 from notebook_durable.parts import parts_from
@@ -19,9 +20,9 @@ __all__ = ["COLUMNS", "Snapshot", "Version", "list_runs", "overview", "snapshot"
 #: What a row of :func:`step_rows` holds. Those named in ``WORDS`` are indexes into its list of words.
 COLUMNS = (
     "seq", "step", "version", "versions", "state", "execution", "began", "took", "spent", "attempts", "size", "type",
-    "error", "why", "how", "current",
+    "error", "why", "how", "current", "item",
 )  # fmt: skip
-WORDS = ("step", "state", "type", "error", "why", "how")
+WORDS = ("step", "state", "type", "error", "why", "how", "item")
 _LONGEST = 200  # characters of a text in a row; the step itself shows all
 
 _STATES = {
@@ -49,7 +50,7 @@ class Snapshot:
 
     Attributes:
         log: its entries, without payloads.
-        sizes: bytes of their values, by ``seq``; missing if there is none.
+        sizes: bytes of their values, by ``seq``; missing if there is none. No value was read to know that.
     """
 
     log: RunLog
@@ -84,19 +85,39 @@ class Snapshot:
         return self._current.get(key)
 
     @cached_property
+    def order(self) -> list[Entry]:
+        """Those that the run stands at in the order of their calls, then history."""
+        now = [step.entry for step in self.log.current]
+        return now + [entry for entry in self.log.entries if entry.seq not in self.log.current_seqs]
+
+    @cached_property
+    def groups(self) -> list[Group]:
+        """Calls of one name in a row, by their places in :attr:`order`."""
+        owned, order, border = self.log.info.owner is not None, self.order, len(self.log.current)
+        spans = [*in_a_row(entry.name for entry in order[:border])]
+        spans += [range(one.start + border, one.stop + border) for one in in_a_row(e.name for e in order[border:])]
+        found = []
+        for span in spans:
+            entries = order[span.start : span.stop]
+            states = [state_of(entry, owned=owned) for entry in entries]
+            sizes = [self.sizes.get(entry.seq, 0) for entry in entries]
+            found.append(make_group(span.start, entries, states, sizes, current=span.start < border))
+        return found
+
+    @cached_property
     def _current(self) -> dict[StepKey, Entry]:
         return {step.key: step.entry for step in self.log.current}
 
 
 def snapshot(store: Store, info: RunInfo) -> Snapshot:
-    """Read a run and let go of its values."""
-    entries, sizes = [], {}
-    for entry in store.read(info.id):
-        if entry.payload is None:
-            entries.append(entry)
-        else:
-            sizes[entry.seq] = len(entry.payload)
-            entries.append(entry._replace(payload=None))
+    """Read a run without its values."""
+    entries = store.read(info.id, values=False)
+    # A serializer of somebody's own may need no bytes at all to write down a value.
+    sizes = {
+        entry.seq: entry.size
+        for entry in entries
+        if entry.size or (entry.serializer and entry.status is not EntryStatus.RUNNING)
+    }
     return Snapshot(RunLog(info, entries, store.executions(info.id)), sizes)
 
 
@@ -182,25 +203,42 @@ def step_rows(shot: Snapshot, start: int = 0, count: int | None = None) -> dict[
         start, count: which of the rows; all by default.
 
     Returns:
-        ``columns``, ``words`` and ``rows``; ``total`` counts all rows.
+        ``columns``, ``words`` and ``rows``; ``total`` counts all rows. ``groups`` are those of all rows.
     """
-    order = [step.entry for step in shot.log.current]
-    order += [entry for entry in shot.log.entries if entry.seq not in shot.log.current_seqs]
-    words = _Words()
-    stop = len(order) if count is None else start + count
-    row = _row_writer(shot, words)
-    rows = [row(entry) for entry in order[start:stop]]
+    order, words = shot.order, _Words()
+    stop = len(order) if count is None else min(len(order), start + count)
+    row, group_at = _row_writer(shot, words), _finder(shot.groups)
+    rows = [row(order[place], group_at(place)) for place in range(start, stop)]
     return {
         "columns": list(COLUMNS), "texts": list(WORDS), "words": words.all, "rows": rows, "total": len(order),
-        "start": start,
+        "start": start, "groups": [_group(one) for one in shot.groups],
     }  # fmt: skip
 
 
-def _row_writer(shot: Snapshot, words: _Words) -> Callable[[Entry], list[Any]]:
+def _group(group: Group) -> dict[str, Any]:
+    shown = {"error": group.error, "why": group.why}
+    return {**group.plain(), **{name: first_line(redact(text), _LONGEST) for name, text in shown.items()}}
+
+
+def _finder(groups: Sequence[Group]) -> Callable[[int], Group | None]:
+    """Return what finds the group at a place; places are asked for in ascending order."""
+    left = iter(groups)
+    group = next(left, None)
+
+    def find(place: int) -> Group | None:
+        nonlocal group
+        while group is not None and place >= group.stop:
+            group = next(left, None)
+        return group if group is not None and place >= group.start else None
+
+    return find
+
+
+def _row_writer(shot: Snapshot, words: _Words) -> Callable[[Entry, Group | None], list[Any]]:
     owned = shot.log.info.owner is not None
     current = shot.log.current_seqs
 
-    def write(entry: Entry) -> list[Any]:
+    def write(entry: Entry, group: Group | None) -> list[Any]:
         version = shot.versions[entry.seq]
         step, state = words(str(version.key)), words(state_of(entry, owned=owned))
         how, stands = words(shot.called.get(entry.seq, "")), int(entry.seq in current)
@@ -208,11 +246,27 @@ def _row_writer(shot: Snapshot, words: _Words) -> Callable[[Entry], list[Any]]:
         if not entry.intact:
             # Nothing else in it can be believed.
             said = words(note(entry))
-            return [*place, 0, None, 0, 0, 0, shot.sizes.get(entry.seq, 0), words(""), words(""), said, how, stands]
+            return [
+                *place,
+                0,
+                None,
+                0,
+                0,
+                0,
+                shot.sizes.get(entry.seq, 0),
+                words(""),
+                words(""),
+                said,
+                how,
+                stands,
+                words(""),
+            ]
+        parts = parts_from(entry.code.inputs)
         return [
             *place, entry.execution, entry.started_at or None, round(entry.duration, 4), round(entry.spent, 4),
             entry.attempts, shot.sizes.get(entry.seq, 0), words(entry.value_type), words.shown(error_text(entry.error)),
-            words.shown("; ".join(filter(None, (parts_from(entry.code.inputs).why, note(entry))))), how, stands,
+            words.shown("; ".join(filter(None, (parts.why, note(entry))))), how, stands,
+            words.shown("" if group is None else group.label(parts)),
         ]  # fmt: skip
 
     return write

@@ -146,7 +146,7 @@ def _version(
     said = "; ".join(filter(None, (error_text(entry.error), "" if entry.intact else "damaged", remark)))
     return Version(
         str(key), number, state, str(entry.status), entry.execution, entry.ended_at, entry.value_type,
-        len(entry.payload or b""), redact(parts.why), redact(said),
+        entry.value_size, redact(parts.why), redact(said),
     )  # fmt: skip
 
 

@@ -191,7 +191,9 @@ def read_log(store: Store, info: RunInfo, *, payloads: bool = True) -> RunLog:
     """
     entries = store.read(info.id)
     if not payloads:
-        entries = [entry if entry.payload is None else entry._replace(payload=None) for entry in entries]
+        entries = [
+            entry if entry.payload is None else entry._replace(payload=None, size=entry.value_size) for entry in entries
+        ]
     return RunLog(info, entries, store.executions(info.id))
 
 

@@ -88,9 +88,11 @@ class HistoryMethods:
             run: the run's number; None: the newest.
 
         Raises:
-            ReplayError: if the step has no value, or its entry is not authentic.
+            ReplayError: if the step has no value.
+            DamagedValueError: if its bytes are not what was recorded.
+            UntrustedJournalError: if the journal was written with another key, and the value is not JSON.
         """
-        return recorded(self._log(name, key, run), step)
+        return recorded(self._store, self._log(name, key, run), step)
 
     def load(
         self,

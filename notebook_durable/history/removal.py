@@ -134,7 +134,7 @@ def rewind(store: Store, log: RunLog, to: str) -> Plan:
         [
             (
                 str(step.key), str(step.entry.status), str(step.entry.execution), when(step.entry.ended_at),
-                step.entry.value_type, size(len(step.entry.payload or b"")),
+                step.entry.value_type, size(step.entry.value_size),
                 "at_most_once: it will be called again" if step.entry.at_most_once else "",
             )
             for step in steps
@@ -145,7 +145,7 @@ def rewind(store: Store, log: RunLog, to: str) -> Plan:
     chosen |= {entry.seq for entry in twins}
     seqs = tuple(sorted(chosen))
     change = Change(log.info, seqs, tuple(log.executions))
-    total = sum(len(entry.payload or b"") for entry in log.entries if entry.seq in chosen)
+    total = sum(entry.value_size for entry in log.entries if entry.seq in chosen)
     return _Rewind(store, page, change, len(seqs), total, f"asked for: rewound to {steps[0].key}")
 
 
@@ -173,7 +173,7 @@ def forget(store: Store, logs: Sequence[RunLog], step: str | None) -> Plan:
         found = list(log.entries) if step is None else _of_step(log, step)
         if step is not None and not found:
             continue
-        bytes_ = sum(len(entry.payload or b"") for entry in found)
+        bytes_ = sum(entry.value_size for entry in found)
         seqs = None if step is None else tuple(entry.seq for entry in found)
         changes.append(Change(log.info, seqs, tuple(log.executions)))
         names = dict.fromkeys(entry.name for entry in found)

@@ -10,7 +10,7 @@ from typing import Any
 from notebook_durable.errors import DurableError, ReplayError, UndefinedClassError, UnknownSerializerError
 from notebook_durable.history.log import RunLog
 from notebook_durable.model import Entry, Payload, StepKey
-from notebook_durable.protocols import Serializer
+from notebook_durable.protocols import Serializer, Store
 from notebook_durable.redact import redact
 from notebook_durable.render import error_text, run_label, size, when
 from notebook_durable.serializers.codec import DefaultCodec
@@ -44,28 +44,27 @@ class Recorded:
         return decode(self.step, self.payload, serializer)
 
 
-def recorded(log: RunLog, text: str) -> Recorded:
+def recorded(store: Store, log: RunLog, text: str) -> Recorded:
     """Find a recorded value.
 
     Args:
+        store: the journal.
         log: the run.
         text: the step: "load", "load #2", or an older version of it, "load@1".
 
     Raises:
         ConfigurationError: if there is no such step.
-        ReplayError: if it has no value, or its entry is not authentic.
+        ReplayError: if it has no value.
+        DamagedValueError: if its bytes, or its row, are not what was recorded.
+        UntrustedJournalError: if the journal was written with another key, and the value is not JSON.
     """
     key, entry = log.one(text)
     where = f'step "{key}" of {run_label(log.info)}'
-    if not entry.intact:
-        raise ReplayError(
-            f"the entry of {where} is damaged, or was written with another key, so it is not unpickled. If it is "
-            "yours, point NOTEBOOK_DURABLE_KEY_FILE or %config Durable.key_file at the key it was written with."
-        )
-    if entry.payload is None or entry.failure:
+    if entry.intact and not entry.has_value:
         raise ReplayError(f"{where} has no value: {_no_value(entry)}. {_way_out(log, key, entry)}")
-    described = f"{entry.value_type}, {size(len(entry.payload))}, recorded {when(entry.ended_at)}"
-    return Recorded(str(key), Payload(entry.serializer, entry.payload, entry.value_type), described)
+    payload = store.payload(log.info.id, entry)
+    described = f"{payload.value_type}, {size(payload.size)}, recorded {when(entry.ended_at)}"
+    return Recorded(str(key), payload, described)
 
 
 def _no_value(entry: Entry) -> str:
@@ -75,9 +74,7 @@ def _no_value(entry: Entry) -> str:
 
 def _way_out(log: RunLog, key: StepKey, entry: Entry) -> str:
     older = [
-        number
-        for number, one in enumerate(log.versions.get(key, ()), 1)
-        if one.payload is not None and not one.failure and one.seq != entry.seq
+        number for number, one in enumerate(log.versions.get(key, ()), 1) if one.has_value and one.seq != entry.seq
     ]
     if older:
         return f'An older version has one: %durable load {log.info.run.workflow} "{key}@{older[-1]}"'

@@ -96,7 +96,7 @@ class Row:
 
     def measure(self, entry: Entry) -> None:
         """Note the size of its value."""
-        self.count = None if entry.payload is None or entry.error else len(entry.payload)
+        self.count = entry.value_size if entry.has_value else None
 
     def took(self, now: float) -> str:
         """Say how long it took so far, or what its replay saved."""

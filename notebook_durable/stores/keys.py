@@ -14,7 +14,7 @@ from typing import Any
 
 from notebook_durable.errors import ConfigurationError
 
-__all__ = ["KEY_SIZE", "Signer", "default_key_path", "load_key"]
+__all__ = ["KEY_SIZE", "Signer", "default_key_path", "key_id_of", "load_key", "read_key"]
 
 KEY_SIZE = 32
 _MARK_SIZE = 16
@@ -22,6 +22,8 @@ _MARK_SIZE = 16
 _LARGE = 1 << 15
 _KEY_ID_CONTEXT = "notebook_durable 2026-11 key id"
 _BLOB_CONTEXT = "notebook_durable 2026-11 blobs"
+#: A named pipe in the place of the key must not hang the kernel.
+_NONBLOCK = getattr(os, "O_NONBLOCK", 0)
 
 
 class Signer:
@@ -76,12 +78,23 @@ def default_key_path() -> Path:
     return folder / "notebook_durable_key"
 
 
-def load_key(path: Path, on_notice: Callable[[str], None] | None = None) -> bytes:
+def key_id_of(key: bytes) -> str:
+    """Return what names a key without giving it away: 16 hex digits."""
+    from blake3 import blake3
+
+    return str(blake3(key, derive_key_context=_KEY_ID_CONTEXT).hexdigest(length=8))
+
+
+def load_key(
+    path: Path, on_notice: Callable[[str], None] | None = None, on_made: Callable[[], None] | None = None
+) -> bytes:
     """Read the key file, making it (mode 0600) if there is none. Two processes may do so at once: both get one key.
 
     Args:
-        path: the key file.
-        on_notice: told, in one sentence, when others can read the file. It is not changed: that is the owner's to do.
+        path: the key file; a symbolic link to one is followed.
+        on_notice: told, in one sentence, when others can read or change the file. It is not changed: that is the
+            owner's to do.
+        on_made: called if there was none, once the new one is on the disk.
 
     Raises:
         ConfigurationError: if the file can't be read or made, or isn't 32 bytes long.
@@ -94,17 +107,34 @@ def load_key(path: Path, on_notice: Callable[[str], None] | None = None) -> byte
         raise _unusable(path, error) from error
     try:
         _create(path)
-        return _read(path, on_notice)
+        key = _read(path, on_notice)
     except OSError as error:
         raise _unusable(path, error) from error
+    if on_made is not None:
+        on_made()
+    return key
+
+
+def read_key(path: Path) -> bytes:
+    """Read a key file that must be there.
+
+    Raises:
+        ConfigurationError: if it is none, or not there.
+    """
+    try:
+        return _read(path, None)
+    except OSError as error:
+        raise ConfigurationError(f"the key file {path} can't be read: {error.strerror or error}.") from error
 
 
 def _read(path: Path, on_notice: Callable[[str], None] | None) -> bytes:
     key = b""
     # Short only while another process writes it on a file system without hard links (see _create).
     for _ in range(50):
-        with path.open("rb") as file:
+        with os.fdopen(os.open(path, os.O_RDONLY | _NONBLOCK), "rb") as file:
             mode = os.fstat(file.fileno()).st_mode
+            if not stat.S_ISREG(mode):
+                raise IsADirectoryError(0, "it is not a file")
             key = file.read(KEY_SIZE + 1)
         if len(key) >= KEY_SIZE or time.time() - path.stat().st_mtime > 2:
             break
@@ -115,8 +145,12 @@ def _read(path: Path, on_notice: Callable[[str], None] | None) -> bytes:
             f"{min(len(key), KEY_SIZE)} bytes, a key has {KEY_SIZE}. Restore it from a backup, or move it away "
             f"(mv {path} {path}.old) for a new one; journals written with the old key are then not believed."
         )
-    if on_notice is not None and os.name == "posix" and stat.S_IMODE(mode) & 0o077:
-        on_notice(f"the key file {path} can be read by others on this machine. Type: chmod 600 {path}")
+    others = stat.S_IMODE(mode) & 0o077 if os.name == "posix" else 0
+    if on_notice is not None and others:
+        what = "read"
+        if others & 0o022:
+            what = "changed, so that you would believe (and unpickle) what they wrote,"
+        on_notice(f"the key file {path} can be {what} by others on this machine. Type: chmod 600 {path}")
     return key
 
 

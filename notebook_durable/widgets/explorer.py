@@ -150,7 +150,7 @@ class Explorer:
             raise ConfigurationError("there is no IPython here to load a value into")
         shot, entry = self._entry(store, request)
         text = step_text(shot, entry)
-        found = recorded(read_log(store, shot.log.info), text)
+        found = recorded(store, read_log(store, shot.log.info), text)
         name = _variable(self._shell, str(request.get("variable") or ""), variable_for(found.step))
         self._shell.push({name: found.value()})
         return {"said": f"{name}: {found.described}"}

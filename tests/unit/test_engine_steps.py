@@ -353,7 +353,7 @@ def test_a_serializer_that_cannot_read_what_it_wrote(lab):
     assert "can't read what it wrote: OSError: no reader" in lab.entry("x").note
 
 
-@pytest.mark.parametrize("bad", ["parquet", 5, Upper])
+@pytest.mark.parametrize("bad", ["feather", 5, Upper])
 def test_a_bad_serializer_is_refused_before_the_step_runs(lab, bad):
     """Three hours of work must not end in a typo."""
     with pytest.raises(ConfigurationError, match="serializer"):

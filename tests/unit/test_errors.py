@@ -27,6 +27,8 @@ EXAMPLES = [
     errors.RollbackLostError("churn", ["cancel"]),
     errors.StepTimeoutError("load", 2.5),
     errors.UnknownSerializerError("parquet", "load"),
+    errors.OutdatedValueError("pandas 1.5.3", "pandas 2.2.3", "ImportError: x"),
+    errors.DamagedValueError("load", "a bit flipped"),
     errors.NotStorableError("_thread.lock", "['a']", "why", "load"),
     errors.StoreError("x"),
     errors.RunBusyError("churn", "", 12, "host", 1.7e9),

@@ -8,7 +8,7 @@ import pandas as pd  # noqa: TID253  a frame in a table of cases
 import pytest
 from histories import Histories
 
-from notebook_durable.errors import ConfigurationError, ReplayError
+from notebook_durable.errors import ConfigurationError, DamagedValueError, ReplayError
 from notebook_durable.history.differ import compare_values
 from notebook_durable.history.values import variable_for
 from notebook_durable.model import EntryStatus, Failure, Outcome
@@ -319,7 +319,7 @@ def test_no_value_is_an_error_with_the_way_out(made, view):
 
 
 def test_an_entry_that_is_not_authentic_is_not_unpickled(tmp_path, signer):
-    """Changed bytes, or another key: refused, with what to set."""
+    """Changed bytes are refused, with what to do."""
     import sqlite3
 
     store = SqliteStore(tmp_path / ".durable", signer)
@@ -331,7 +331,7 @@ def test_an_entry_that_is_not_authentic_is_not_unpickled(tmp_path, signer):
     connection.close()
     store = SqliteStore(tmp_path / ".durable", signer)
     view = JournalView(Settings.resolve(store=store))
-    with pytest.raises(ReplayError, match="NOTEBOOK_DURABLE_KEY_FILE"):
+    with pytest.raises(DamagedValueError, match="row in the journal was changed.*Run its cell again"):
         view.load("w", "s")
     assert view.load("w", "t") == 1
     assert "damaged" in repr(view.why("w"))
