@@ -245,22 +245,8 @@ def _row_writer(shot: Snapshot, words: _Words) -> Callable[[Entry, Group | None]
         place: Sequence[Any] = (entry.seq, step, version.number, version.among, state)
         if not entry.intact:
             # Nothing else in it can be believed.
-            said = words(note(entry))
-            return [
-                *place,
-                0,
-                None,
-                0,
-                0,
-                0,
-                shot.sizes.get(entry.seq, 0),
-                words(""),
-                words(""),
-                said,
-                how,
-                stands,
-                words(""),
-            ]
+            said, size = words(note(entry)), shot.sizes.get(entry.seq, 0)
+            return [*place, 0, None, 0, 0, 0, size, words(""), words(""), said, how, stands, words("")]
         parts = parts_from(entry.code.inputs)
         return [
             *place, entry.execution, entry.started_at or None, round(entry.duration, 4), round(entry.spent, 4),

@@ -187,14 +187,9 @@ def read_log(store: Store, info: RunInfo, *, payloads: bool = True) -> RunLog:
     Args:
         store: the journal.
         info: the run.
-        payloads: keep the values' bytes; else they are let go at once.
+        payloads: with the values' bytes that lie in its rows.
     """
-    entries = store.read(info.id)
-    if not payloads:
-        entries = [
-            entry if entry.payload is None else entry._replace(payload=None, size=entry.value_size) for entry in entries
-        ]
-    return RunLog(info, entries, store.executions(info.id))
+    return RunLog(info, store.read(info.id, values=payloads), store.executions(info.id))
 
 
 def find_run(store: Store, name: str, key: str | None = None, number: int | None = None) -> RunInfo:

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import bisect
 import itertools
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from notebook_durable.history.explore import Snapshot, state_of
+from notebook_durable.history.groups import first_error, in_a_row, worst
+from notebook_durable.history.log import Step
+from notebook_durable.history.timeline_layout import Bar, Warp, assign_lanes, merged, place_replayed
 from notebook_durable.model import Attempt, Entry, EntryStatus, ExecutionInfo
 from notebook_durable.parts import parts_from
 from notebook_durable.redact import redact
@@ -22,40 +25,12 @@ from notebook_durable.render import error_text
 __all__ = ["BAR", "timeline"]
 
 #: What a bar holds: x and width as shown, in seconds; when it began and how long it took; how many steps it stands for.
-BAR = ("kind", "seq", "step", "state", "x", "width", "lane", "at", "took", "count", "said", "cut")
+#: "group": it stands for calls of one name in a row, such as a map's items.
+BAR = ("kind", "seq", "step", "state", "x", "width", "lane", "at", "took", "count", "said", "cut", "group")
 _MOST_EXECUTIONS = 30
 _MOST_CALLS = 60_000
 _MOST_ATTEMPTS = 2_000  # entries whose attempts are read
-_LANES = 12
 _NARROW = 1 / 400  # of the whole width: what is narrower is drawn together with its neighbours
-_MERGED = 4  # times as wide is what is drawn together, so that a long loop still has places to click
-_SHORT_WAIT = 5.0  # seconds: never drawn shorter than it was
-
-
-@dataclass(slots=True)
-class _Bar:
-    """``x`` and ``width`` are filled in by the layout."""
-
-    kind: str
-    seq: int
-    step: str
-    state: str
-    at: float
-    took: float
-    said: str = ""
-    x: float = 0.0
-    width: float = 0.0
-    lane: int = 0
-    count: int = 1
-    cut: bool = False
-
-    @property
-    def end(self) -> float:
-        return self.at + self.took
-
-    def plain(self) -> list[Any]:
-        numbers = (round(self.x, 4), round(self.width, 4), self.lane, self.at, round(self.took, 4), self.count)
-        return [self.kind, self.seq, self.step, self.state, *numbers, self.said, int(self.cut)]
 
 
 def timeline(shot: Snapshot, attempts: Callable[[int], Sequence[Attempt]], now: float) -> dict[str, Any]:
@@ -92,6 +67,23 @@ def _newest(shot: Snapshot) -> Sequence[ExecutionInfo]:
     return shot.log.executions[len(shot.log.executions) - count :]
 
 
+def _units(calls: Sequence[Step]) -> Iterator[Sequence[Step]]:
+    """Take calls apart into single ones, and many of one name in a row."""
+    at = 0
+    for span in in_a_row(step.entry.name for step in calls):
+        yield from ([step] for step in calls[at : span.start])
+        yield calls[span.start : span.stop]
+        at = span.stop
+    yield from ([step] for step in calls[at:])
+
+
+def _group_bar(
+    kind: str, entries: Sequence[Entry], states: Counter[str], at: float, took: float, said: str = ""
+) -> Bar:
+    first = entries[0]
+    return Bar(kind, first.seq, first.name, worst(states), at, took, said, count=len(entries), group=True)
+
+
 class _Reader:
     """Reads attempts of the entries that had some, each once, and not of too many."""
 
@@ -116,59 +108,99 @@ class _Execution:
     def __init__(self, shot: Snapshot, one: ExecutionInfo, read: _Reader, now: float) -> None:
         self._shot, self._one, self._read = shot, one, read
         live = one.ended_at is None and shot.log.info.owner is not None and one == shot.log.executions[-1]
-        self.bars: list[_Bar] = []
+        self.bars: list[Bar] = []
         self.replayed = self.ran = 0
         calls = shot.log.calls(one)
         ends = [step.entry.ended_at for step in calls if step.entry.ended_at and step.entry.execution == one.number]
         self._until = one.ended_at or (now if live else max(ends, default=one.started_at))
         #: Replayed ones by the call that came next, None for those at the end.
-        self._groups: list[tuple[float | None, list[_Bar]]] = []
+        self._groups: list[tuple[float | None, list[Bar]]] = []
         self._collect(calls)
         self.width = self._lay_out()
-        _assign_lanes(self.bars)
+        assign_lanes(self.bars)
 
     # -- which bars there are
 
-    def _collect(self, calls: Iterable[Any]) -> None:
-        waiting: list[_Bar] = []
-        for step in calls:
-            entry, label = step.entry, str(step.key)
-            if not entry.intact:
-                waiting.append(_Bar("replayed", entry.seq, label, "damaged", self._one.started_at, 0.0))
-            elif entry.execution < self._one.number:
-                self.replayed += 1
-                state = state_of(entry, owned=False)
-                waiting.append(_Bar("replayed", entry.seq, label, state, entry.started_at, entry.duration))
+    def _collect(self, calls: Sequence[Step]) -> None:
+        waiting: list[Bar] = []
+        for several in _units(calls):
+            old = [step for step in several if not step.entry.intact or step.entry.execution < self._one.number]
+            new = [step.entry for step in several if step.entry.intact and step.entry.execution >= self._one.number]
+            self.replayed += sum(step.entry.intact for step in old)
+            self.ran += len(new)
+            if len(several) > 1:
+                waiting += self._saved_together([step.entry for step in old])
+                bars = self._together(new)
             else:
-                self.ran += 1
-                bars = self._of(entry, label)
-                if bars and waiting:
-                    self._groups.append((bars[0].at, waiting))
-                    waiting = []
-                self.bars += bars
+                waiting += map(self._saved, old)
+                bars = [bar for entry in new for bar in self._of(entry, str(several[0].key))]
+            if bars and waiting:
+                self._groups.append((bars[0].at, waiting))
+                waiting = []
+            self.bars += bars
         if waiting:
             self._groups.append((None, waiting))
 
-    def _of(self, entry: Entry, label: str) -> list[_Bar]:
+    def _saved(self, step: Step) -> Bar:
+        """The bar of a replayed step."""
+        entry, label = step.entry, str(step.key)
+        if not entry.intact:
+            return Bar("replayed", entry.seq, label, "damaged", self._one.started_at, 0.0)
+        return Bar("replayed", entry.seq, label, state_of(entry, owned=False), entry.started_at, entry.duration)
+
+    def _saved_together(self, entries: Sequence[Entry]) -> list[Bar]:
+        """One bar for the replayed ones of many calls: as long as each execution took for those it recorded."""
+        if not entries:
+            return []
+        recorded: dict[int, list[float]] = {}
+        for entry in entries:
+            if entry.intact and entry.started_at:
+                end = max(entry.started_at, entry.ended_at or 0.0)
+                span = recorded.setdefault(entry.execution, [entry.started_at, end])
+                span[:] = min(span[0], entry.started_at), max(span[1], end)
+        at = min((span[0] for span in recorded.values()), default=self._one.started_at)
+        took = sum(end - begin for begin, end in recorded.values())
+        states = Counter(state_of(entry, owned=False) for entry in entries)
+        return [_group_bar("replayed", entries, states, at, took)]
+
+    def _together(self, entries: Sequence[Entry]) -> list[Bar]:
+        """One bar for all of many calls that this execution worked on, with their retries and waits."""
+        begin, until, owned = self._one.started_at, self._until, self._shot.log.info.owner is not None
+        begun = [entry for entry in entries if entry.started_at]
+        if not begun:
+            return []
+        at = min(max(begin, entry.started_at - max(0.0, entry.spent - entry.duration)) for entry in begun)
+        running = any(entry.status is EntryStatus.RUNNING for entry in begun)
+        end = until if running else max(entry.ended_at or entry.started_at for entry in begun)
+        states = Counter(state_of(entry, owned=owned) for entry in begun)
+        # Failed items that the cell went on after don't make the whole a failure.
+        lost = any(entry.left for entry in begun) or states["failed"] == len(begun)
+        kind = "failed" if lost or any(states[one] for one in ("interrupted", "cancelled", "cut off")) else "ran"
+        failed = f"{states['failed']:,} of {len(begun):,} failed: " if states["failed"] else ""
+        error = redact(first_error(begun))
+        said = f"{failed}{error}" if error else redact(parts_from(begun[0].code.inputs).why)
+        return [_group_bar(kind, begun, states, at, max(0.0, end - at), said)]
+
+    def _of(self, entry: Entry, label: str) -> list[Bar]:
         """Bars of an entry that this execution worked on: failed attempts, waits, and the call that ended it."""
         begin, until = self._one.started_at, self._until
-        bars: list[_Bar] = []
+        bars: list[Bar] = []
         read = self._read(entry)
         tried = [one for one in read if begin <= one.started_at <= until]
         for place, one in enumerate(tried):
             said = f"attempt {one.number}: {error_text(one.error)}"
-            bars.append(_Bar("failed", entry.seq, label, "failed", one.started_at, one.duration, redact(said)))
+            bars.append(Bar("failed", entry.seq, label, "failed", one.started_at, one.duration, redact(said)))
             if one.delay is not None:
                 end = one.started_at + one.duration
                 later = tried[place + 1].started_at if place + 1 < len(tried) else entry.started_at
                 next_at = later if later > one.started_at else min(until, end + one.delay)
-                bars.append(_Bar("wait", entry.seq, label, "waiting", end, max(0.0, min(next_at, until) - end)))
+                bars.append(Bar("wait", entry.seq, label, "waiting", end, max(0.0, min(next_at, until) - end)))
         here = entry.execution == self._one.number and all(one.started_at != entry.started_at for one in read)
         if here and entry.started_at:
             bars.append(self._last_call(entry, label, until))
         return bars
 
-    def _last_call(self, entry: Entry, label: str, until: float) -> _Bar:
+    def _last_call(self, entry: Entry, label: str, until: float) -> Bar:
         state = state_of(entry, owned=self._shot.log.info.owner is not None)
         open_ = entry.status is EntryStatus.RUNNING
         took = max(0.0, until - entry.started_at) if open_ else entry.duration
@@ -179,14 +211,14 @@ class _Execution:
         elif state in ("failed", "interrupted", "cancelled", "cut off"):
             kind = "failed"
         said = error_text(entry.error) or redact(parts.why)
-        return _Bar(kind, entry.seq, label, state, entry.started_at, took, said)
+        return Bar(kind, entry.seq, label, state, entry.started_at, took, said)
 
     # -- where they are
 
     def _lay_out(self) -> float:
         """Give each bar its place; returns the width of the row."""
-        saved = [_place_replayed(group) for _, group in self._groups]
-        warp = _Warp(self._one.started_at, self._until, self.bars, sum(saved))
+        saved = [place_replayed(group) for _, group in self._groups]
+        warp = Warp(self._one.started_at, self._until, self.bars, sum(saved))
         points = [warp.end if at is None else at for at, _ in self._groups]
         before = list(itertools.accumulate(saved, initial=0.0))
         for bar in self.bars:
@@ -207,88 +239,5 @@ class _Execution:
             "outcome": str(one.outcome), "ended": one.ended_at, "ran": self.ran,
             "replayed": None if one.used is None else self.replayed, "width": self.width,
             "lanes": max((bar.lane for bar in self.bars), default=0) + 1,
-            "bars": [bar.plain() for bar in _merged(self.bars, span * _NARROW)],
+            "bars": [bar.plain() for bar in merged(self.bars, span * _NARROW)],
         }  # fmt: skip
-
-
-def _place_replayed(group: Sequence[_Bar]) -> float:
-    """Put replayed steps behind one another, those that had overlapped side by side again; returns the width."""
-    x = begin = end = 0.0
-    first = True
-    for bar in group:
-        if first or not begin <= bar.at < end:
-            x, begin, end, first = x + (end - begin), bar.at, bar.at, False
-        bar.x, bar.width = x + bar.at - begin, bar.took
-        end = max(end, bar.end)
-    return x + (end - begin)
-
-
-class _Warp:
-    """From a moment to seconds since the beginning, long times in which nothing was called cut short."""
-
-    def __init__(self, begin: float, until: float, bars: Sequence[_Bar], saved: float) -> None:
-        busy = _union([(bar.at, bar.end) for bar in bars if bar.kind != "wait"])
-        ends = [until, *(bar.end for bar in bars)]
-        begin = min([begin, *(bar.at for bar in bars)])
-        self.end = max(begin, *ends)
-        edges = [begin, *itertools.chain.from_iterable(busy), self.end]
-        lengths = [max(0.0, after - before) for before, after in itertools.pairwise(edges)]
-        so_far = saved + sum(lengths[1::2])
-        for place in sorted(range(0, len(lengths), 2), key=lengths.__getitem__):
-            lengths[place] = min(lengths[place], max(_SHORT_WAIT, 2 * so_far))
-            so_far += lengths[place]
-        self._edges, self._shown = edges, list(itertools.accumulate(lengths, initial=0.0))
-
-    def __call__(self, moment: float) -> float:
-        place = min(max(0, bisect.bisect_right(self._edges, moment) - 1), len(self._edges) - 2)
-        begin, end = self._edges[place : place + 2]
-        share = 0.0 if end <= begin else min(1.0, max(0.0, (moment - begin) / (end - begin)))
-        return self._shown[place] + share * (self._shown[place + 1] - self._shown[place])
-
-
-def _union(spans: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    found: list[tuple[float, float]] = []
-    for begin, end in sorted(spans):
-        if found and begin <= found[-1][1]:
-            found[-1] = (found[-1][0], max(found[-1][1], end))
-        else:
-            found.append((begin, end))
-    return found
-
-
-def _assign_lanes(bars: Sequence[_Bar]) -> None:
-    """Steps that overlap go side by side; all bars of one step into one lane."""
-    whole: dict[int, list[float]] = {}
-    for bar in bars:
-        span = whole.setdefault(bar.seq, [bar.x, bar.x + bar.width])
-        span[0], span[1] = min(span[0], bar.x), max(span[1], bar.x + bar.width)
-    free: list[float] = []
-    lanes: dict[int, int] = {}
-    for seq, (begin, end) in sorted(whole.items(), key=lambda item: item[1][0]):
-        lane = next((n for n, until in enumerate(free) if until <= begin + 1e-4), len(free))
-        if lane == len(free) and len(free) < _LANES:
-            free.append(end)
-        else:
-            lane = min(lane, _LANES - 1)
-            free[lane] = max(free[lane], end)
-        lanes[seq] = lane
-    for bar in bars:
-        bar.lane = lanes[bar.seq]
-
-
-def _merged(bars: Sequence[_Bar], narrow: float) -> list[_Bar]:
-    """Draw bars that are too narrow to be told apart as one."""
-    found: list[_Bar] = []
-    last: dict[int, _Bar] = {}
-    for bar in sorted(bars, key=lambda one: (one.x, one.seq)):
-        before = last.get(bar.lane)
-        near = before is not None and before.kind == bar.kind and bar.x - (before.x + before.width) < narrow
-        small = before is not None and before.width < (narrow if before.count == 1 else _MERGED * narrow)
-        if before is not None and near and small and bar.width < narrow:
-            before.width = max(before.width, bar.x + bar.width - before.x)
-            before.took += bar.took
-            before.count += bar.seq != before.seq
-        else:
-            found.append(bar)
-            last[bar.lane] = bar
-    return found
