@@ -23,6 +23,7 @@
     |       +-- RunTakenOverError     another kernel took the run while this one worked
     |       +-- NotebookMismatchError the run belongs to another notebook
     |       +-- UntrustedJournalError written with another key
+    |       |   `-- UntrustedExportError  the same, of an exported run
     |       +-- JournalFormatError    not a journal of ours, or of a newer version
     |       +-- JournalCorruptError   damaged file
     |       `-- JournalUnwritableError  read-only folder, full disk
@@ -66,6 +67,7 @@ __all__ = [
     "UndefinedClassError",
     "UndefinedNameError",
     "UnknownSerializerError",
+    "UntrustedExportError",
     "UntrustedJournalError",
     "UsageError",
 ]
@@ -441,14 +443,66 @@ class NotebookMismatchError(StoreError):
 
 
 class UntrustedJournalError(StoreError):
-    """The journal was written with another key: nothing in it is unpickled."""
+    """The journal was written with another key: nothing in it is unpickled.
 
-    def __init__(self, store: str, key_file: str) -> None:
+    Attributes:
+        store: the journal's folder.
+        key_file: the key in use.
+        key_id: names the key that it was written with, as it says.
+        whose: "moved" (a key of this user's, which lies at ``found``), "lost" (a key of this user's, which was at
+            ``found``), "stranger" (never this user's, as far as is known here).
+        found: see ``whose``.
+        made_by: who made the journal, as it says itself; anybody could write that there.
+    """
+
+    def __init__(
+        self, store: str, key_file: str, *, key_id: str = "", whose: str = "stranger", found: str = "",
+        made_by: str = "",
+    ) -> None:  # fmt: skip
+        said = f" It says that it was made {made_by} (which anybody can write there)." if made_by else ""
+        remedy = {
+            "moved": f"It is a key of yours, which lies at {found}. Type: "
+            f"%config Durable.key_file = '{found}' (in the shell: export NOTEBOOK_DURABLE_KEY_FILE='{found}')",
+            "lost": f"It was a key of yours, at {found}, and is not there any more. Restore it from a backup, or point "
+            "NOTEBOOK_DURABLE_KEY_FILE or %config Durable.key_file at it. If it is gone for good, and nobody else could "
+            f'write to this journal since: %durable trust "{store}"',
+        }.get(
+            whose,
+            f"That key was never yours, as far as is known here.{said} Listing it, previews and plain (JSON) values "
+            "work. If it is yours, from another machine, point NOTEBOOK_DURABLE_KEY_FILE or %config Durable.key_file at "
+            "that key; if you trust who made it as you would with a program of theirs: "
+            f'%durable trust "{store}"',
+        )
         super().__init__(
-            f"the journal {store} was written with another key than {key_file}, so nothing in it is believed. If it is "
-            "yours, point NOTEBOOK_DURABLE_KEY_FILE or %config Durable.key_file at the key it was written with."
+            f"the journal {store} was written with another key than {key_file}, so nothing in it is believed. {remedy}"
         )
         self.store = store
+        self.key_file = key_file
+        self.key_id = key_id
+        self.whose = whose
+        self.found = found
+        self.made_by = made_by
+
+
+class UntrustedExportError(UntrustedJournalError):
+    """The file of an exported run was written with another key: nothing of it is imported.
+
+    Attributes:
+        store: the file.
+        key_file: the key in use.
+    """
+
+    def __init__(self, file: str, key_file: str) -> None:
+        StoreError.__init__(
+            self,
+            f"{file} was exported with another key than {key_file}, so nobody can tell who wrote what is in it, and "
+            "nothing was imported: a value that replays is unpickled, and that can run any code. Type one of\n"
+            f"    %durable import {file} --trust        (lists what will be unpickled, and asks)\n"
+            f"    %durable import {file} --no-values    (only to look at: its steps run again)\n"
+            "If it is yours, from another machine: NOTEBOOK_DURABLE_KEY_FILE or %config Durable.key_file can name a "
+            "copy of that machine's key.",
+        )
+        self.store = file
         self.key_file = key_file
 
 

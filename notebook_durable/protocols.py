@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+from notebook_durable.errors import UntrustedJournalError
 from notebook_durable.events import Event
 from notebook_durable.model import (
     Attempt,
@@ -25,13 +27,17 @@ from notebook_durable.model import (
 from notebook_durable.parts import Parts
 
 __all__ = [
+    "Adopted",
+    "Checked",
     "Clock",
     "Codec",
     "Describer",
     "Description",
     "DiskUsage",
     "Executor",
+    "Exported",
     "Family",
+    "Findings",
     "Guard",
     "Observer",
     "Pool",
@@ -261,8 +267,11 @@ class Store(Protocol):
         Safe beside writers in other processes; values that were handed out stay as they are.
         """
 
-    def verify(self) -> Sequence[Problem]:
+    def verify(self, progress: Callable[[Checked], None] | None = None) -> Sequence[Problem]:
         """Check every row and the bytes of every value; changes nothing.
+
+        Args:
+            progress: is told how far it is, after the rows and after each large value.
 
         Raises:
             UntrustedJournalError: if the journal was written with another key.
@@ -270,6 +279,83 @@ class Store(Protocol):
 
     def disk_usage(self) -> DiskUsage:
         """Count what the store takes."""
+
+    def untrusted(self) -> UntrustedJournalError | None:
+        """Return the error that says why nothing in the journal is unpickled; None if it is believed."""
+
+    def examine(self, key_file: Path | None = None) -> Findings:
+        """Look at a journal that was written with another key, as far as that can be done without believing it.
+
+        Args:
+            key_file: the key that it was written with, if it is at hand: every mark and every value is checked then.
+
+        Raises:
+            ConfigurationError: if ``key_file`` is another key.
+        """
+
+    def trust(self, key_file: Path | None = None, *, key_id: str | None = None) -> Findings:
+        """Sign a journal that was written with another key with one's own: from then on its values are unpickled.
+
+        A row that fails its check, or can't be read, is not signed, and so is damaged from then on. A killed process
+        leaves the journal as it was, or trusted.
+
+        Args:
+            key_file: see :meth:`examine`.
+            key_id: refuse a journal that was written with another key than this: what was examined is trusted.
+
+        Raises:
+            RunBusyError, RunOpenError: if a run of it is being executed.
+            ConfigurationError: if ``key_file`` or ``key_id`` is another key.
+            JournalUnwritableError: if there is too little space: values are written anew.
+        """
+
+    def export(self, run_id: int, file: Path, *, values: bool = True, now: float) -> Exported:
+        """Write a run to a new file: entries, attempts, executions, extras, texts, answers not yet fetched, values.
+
+        Everything in it was verified and is authenticated with this store's key. What is damaged is left out: its step
+        runs again where the file is imported. So is an entry that a kernel recorded after it had lost the run.
+
+        Args:
+            run_id: the run.
+            file: is there, whole, when this returns, and not at all if it fails.
+            values: without them the steps are shown, and run again.
+            now: seconds since the epoch.
+
+        Raises:
+            ConfigurationError: if there is such a file already, or it can't be written.
+            UntrustedJournalError: if the journal was written with another key.
+        """
+
+    def adopt(
+        self,
+        file: Path,
+        run: RunId | None = None,
+        *,
+        replace: bool = False,
+        trust: bool = False,
+        values: bool = True,
+        now: float,
+    ) -> Adopted:
+        """Take in a run that :meth:`export` has written, whole or not at all; every byte is verified before.
+
+        It belongs to no notebook yet. What was under way in it was cut off.
+
+        Args:
+            file: the file.
+            run: the name that it gets; None: its own.
+            replace: archive the run of that name.
+            trust: believe a file that was exported with another key, and sign it with this store's.
+            values: without them the steps run again, and JSON can be looked at; a file of another key need not be
+                trusted for that.
+            now: seconds since the epoch.
+
+        Raises:
+            StoreError: if it is damaged, or no such file.
+            JournalFormatError: if it was written by a newer version.
+            UntrustedJournalError: if it was exported with another key.
+            ConfigurationError: if there is no such file, or a run of that name already.
+            RunBusyError, RunOpenError: if somebody executes that run.
+        """
 
     def set_notebook(self, workflow: str, notebook: str | None) -> int:
         """Make the runs of a workflow belong to ``notebook`` (None: to any), and return how many there are."""
@@ -293,6 +379,78 @@ class Problem(NamedTuple):
     run_id: int = 0
     seq: int = -1
     step: str = ""
+
+
+class Checked(NamedTuple):
+    """How far ``Store.verify`` is.
+
+    Attributes:
+        rows: rows of entries that were checked.
+        values: values that lie outside of rows, and were checked.
+        done, total: bytes of these, so far and in all.
+    """
+
+    rows: int
+    values: int
+    done: int
+    total: int
+
+
+class Exported(NamedTuple):
+    """What ``Store.export`` wrote: entries, bytes of their values, how much damage was left out, bytes of the file."""
+
+    entries: int
+    size: int
+    left_out: int
+    written: int
+
+
+class Adopted(NamedTuple):
+    """What ``Store.adopt`` took in.
+
+    Attributes:
+        run_id, run, number: the run as it is here.
+        entries, size: how many, and bytes of their values.
+        replaced: number of the run that was archived for it.
+        signed: it was exported with this store's key.
+    """
+
+    run_id: int
+    run: RunId
+    number: int
+    entries: int
+    size: int
+    replaced: int | None
+    signed: bool
+
+
+class Findings(NamedTuple):
+    """What ``Store.examine`` found in a journal, and ``Store.trust`` signed.
+
+    Attributes:
+        key_id: names the key that the journal says it was written with.
+        mine: that is the key in use: there is nothing to trust.
+        checked: the marks were checked with that key; else nobody can say whether something was changed.
+        runs, steps: how many there are.
+        pickled: values that only unpickling brings back, or a serializer of the user's.
+        size: bytes of all values.
+        messages: those that nobody has taken up yet.
+        damaged: how many problems there are.
+        problems: them, or the first thousand; "row": it will not be trusted, "value": it is lost.
+        space: bytes that values outside of the database take; so much is written anew.
+    """
+
+    key_id: str = ""
+    mine: bool = True
+    checked: bool = False
+    runs: int = 0
+    steps: int = 0
+    pickled: int = 0
+    size: int = 0
+    messages: int = 0
+    damaged: int = 0
+    problems: Sequence[Problem] = ()
+    space: int = 0
 
 
 class DiskUsage(NamedTuple):

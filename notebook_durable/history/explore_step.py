@@ -67,7 +67,7 @@ def step_detail(store: Store, shot: Snapshot, seq: int) -> dict[str, Any]:
         "versions": [_other(shot, one, owned) for one in shot.log.versions[version.key]],
         "state": state_of(entry, owned=owned), "current": seq in shot.log.current_seqs, "note": redact(note(entry)),
         "size": shot.sizes.get(seq, 0), "variable": variable_for(str(version.key)),
-        "preview": None, "outputs": [], "attempts": [], "can": _can(shot, entry),
+        "preview": None, "outputs": [], "attempts": [], "can": _can(shot, entry), "damaged": "",
     }  # fmt: skip
     extra = store.extras(shot.log.info.id, [seq]).get(seq, Extra())
     detail["preview"] = _object(extra.preview)

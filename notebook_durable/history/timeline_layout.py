@@ -1,4 +1,4 @@
-"""Where the bars of a timeline are: one after the other, side by side, long waits cut short, narrow ones as one. Pure."""
+"""Where the bars of a timeline are: in a row, side by side, long waits cut short, narrow ones as one. Pure."""
 
 from __future__ import annotations
 

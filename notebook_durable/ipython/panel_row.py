@@ -96,7 +96,7 @@ class Row:
 
     def measure(self, entry: Entry) -> None:
         """Note the size of its value."""
-        self.count = entry.value_size if entry.has_value else None
+        self.count = entry.value_size if entry.has_value and not entry.error else None
 
     def took(self, now: float) -> str:
         """Say how long it took so far, or what its replay saved."""

@@ -36,12 +36,14 @@ from notebook_durable.stores.packs import SUFFIX, PackWriter
 from notebook_durable.stores.references import BlobRef, PackRef
 from notebook_durable.stores.syncing import Digesting, sync_file, write_at
 
-__all__ = ["LARGEST_IN_PACK", "LARGEST_IN_ROW", "TEMPORARY", "Blobs", "Parts", "Unbelievable"]
+__all__ = ["LARGEST_IN_PACK", "LARGEST_IN_ROW", "READING", "TEMPORARY", "Blobs", "Parts", "Unbelievable"]
 
 #: Bytes up to which a value lies in its row, and up to which it lies in a pack.
 LARGEST_IN_ROW, LARGEST_IN_PACK = 64 << 10, 4 << 20
 TEMPORARY = ".tmp"
 _BEGINNING = 24
+#: How values are opened: a pipe in their place must not hang us, nor a link lead out of the folder.
+READING = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
 #: Reading a file fails with these when the file itself is bad.
 _BAD_FILE = {errno.EIO, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENXIO, errno.EFAULT}
 #: No more files or maps, or a file system without maps: the value is read into memory instead.
@@ -81,7 +83,10 @@ class Blobs:
         Raises:
             OSError: if that can't be; nothing may refer to what was written since the last ``wait`` then.
         """
-        image = image_of(data, buffers)
+        return self.write_image(image_of(data, buffers))
+
+    def write_image(self, image: Image) -> BlobRef | PackRef:
+        """Write a value that is laid out already, as :meth:`write` does."""
         return self._pack.append(image) if image.length <= LARGEST_IN_PACK else self._write_file(image)
 
     def wait(self) -> None:
@@ -128,7 +133,7 @@ class Blobs:
     def _is_whole(self, reference: BlobRef) -> bool:
         """Tell whether the same value is there already, and good: verifying it costs less than writing it again."""
         try:
-            descriptor = os.open(self._path(reference), os.O_RDONLY)
+            descriptor = os.open(self._path(reference), READING)
         except OSError:
             return False
         try:
@@ -157,12 +162,12 @@ class Blobs:
             OSError: if its file can't be opened for another reason.
         """
         try:
-            descriptor = os.open(self._path(reference), os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+            descriptor = os.open(self._path(reference), READING)
         except OSError as error:
             if error.errno not in _BAD_FILE:
                 raise
-            missing = error.errno == errno.ENOENT
-            raise Unbelievable("its file is missing" if missing else f"{error.strerror}") from error
+            said = {errno.ENOENT: "its file is missing", errno.ELOOP: "its file is a symbolic link"}
+            raise Unbelievable(said.get(error.errno, error.strerror)) from error
         try:
             return self._checked(descriptor, reference)
         except OSError as error:
@@ -209,7 +214,7 @@ class Blobs:
     def check(self, reference: BlobRef | PackRef) -> str:
         """Return what is wrong with a value, "" if nothing is. Changes and keeps nothing."""
         try:
-            descriptor = os.open(self._path(reference), os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+            descriptor = os.open(self._path(reference), READING)
         except FileNotFoundError:
             return "its file is missing"
         except OSError as error:

@@ -29,6 +29,7 @@ class Connections:
         network: type of the network file system it is on, "" for a local one.
         on_notice: told when the journal can't use SQLite's WAL.
         now: seconds since the epoch, written into a new journal.
+        key_path: where that key lies, for the messages of who can't read it.
 
     Attributes:
         full, quick, read: the connections. ``quick`` is ``full`` where there is no WAL.
@@ -36,18 +37,27 @@ class Connections:
         write_lock, read_lock: to be held while they are used.
     """
 
-    def __init__(self, file: Path, key_id: str, network: str, on_notice: Callable[[str], None], now: float) -> None:
+    def __init__(
+        self,
+        file: Path,
+        key_id: str,
+        network: str,
+        on_notice: Callable[[str], None],
+        now: float,
+        key_path: str = "",
+    ) -> None:
         self.file = file
         self.write_lock = threading.RLock()
         self.read_lock = threading.RLock()
         self._open: list[sqlite3.Connection] = []
         self._pid = os.getpid()
         folder.prepare(file.parent)
-        schema.open_database(file, key_id, now)
+        schema.open_database(file, key_id, now, key_path)
         self._key = schema.file_key(file)
         try:
             self.full = self._connect("FULL")
             mode = schema.set_journal_mode(self.full, "delete" if network else "wal")
+            schema.check_schema(self.full)
             self.meta = schema.read_meta(self.full, file)
             schema.upgrade(self.full)
             self.quick = self.full

@@ -10,7 +10,18 @@ from notebook_durable.model import Ask, Extra, Message, Payload
 from notebook_durable.stores.keys import Signer
 from notebook_durable.stores.rows import PLACES, clean, place
 
-__all__ = ["discard", "forget", "inbox", "keep", "post", "present", "read", "shown"]
+__all__ = [
+    "discard",
+    "extra_mark",
+    "forget",
+    "inbox",
+    "keep",
+    "message_mark",
+    "post",
+    "present",
+    "read",
+    "shown",
+]
 
 # --- extras
 
@@ -31,6 +42,16 @@ def keep(
 
 def _extra_head(seq: int, preview: bytes, outputs: bytes, who: bytes) -> bytes:
     return b"".join((who, struct.pack("<3q", seq, len(preview), len(outputs)), preview, outputs))
+
+
+def extra_mark(seq: int, preview: bytes, outputs: bytes, who: bytes, signer: Signer) -> bytes:
+    """Return the mark of a row as it stands there.
+
+    Raises:
+        struct.error, TypeError, UnicodeDecodeError: if no writer of ours can have written it.
+    """
+    preview.decode(), outputs.decode()
+    return signer.mark(_extra_head(seq, preview, outputs, who))
 
 
 def read(
@@ -100,6 +121,19 @@ def post(connection: sqlite3.Connection, run_id: int, message: Message, who: byt
 def _message_head(seq: int, at: float, texts: list[bytes], payload: bytes | None, who: bytes) -> bytes:
     lengths = struct.pack("<qd5q", seq, at, -1 if payload is None else len(payload), *map(len, texts))
     return b"".join((who, lengths, *texts))
+
+
+def message_mark(seq: int, texts: list[bytes], payload: bytes | None, at: float, who: bytes, signer: Signer) -> bytes:
+    """Return the mark of a message as it stands there, as :func:`extra_mark` does.
+
+    Args:
+        seq, payload, at: its columns.
+        texts: ask, text, serializer and type of the value.
+        who: what the marks of its run begin with.
+        signer: the key.
+    """
+    Ask(texts[0].decode())
+    return signer.mark(_message_head(seq, at, texts, payload, who), payload or b"")
 
 
 def inbox(connection: sqlite3.Connection, run_id: int, who: bytes, signer: Signer) -> list[Message]:

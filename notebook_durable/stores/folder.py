@@ -157,7 +157,7 @@ def prepare(folder: Path) -> None:
     """Make the folder (0700, with a ``.gitignore`` of ``*``), or make sure that what is there is ours.
 
     Raises:
-        JournalFormatError: if something else is there. It isn't touched.
+        JournalFormatError: if something else is there, or a symbolic link inside of it. It isn't touched.
         JournalCorruptError: if only a part of a journal is there.
         JournalUnwritableError: if it can't be made.
     """
@@ -172,6 +172,7 @@ def prepare(folder: Path) -> None:
                 "NOTEBOOK_DURABLE_STORE or %config Durable.store."
             )
         names = {child.name for child in folder.iterdir()}
+        _check_real(folder, names)
         if DATABASE in names:
             return
         _check_content(folder, names)
@@ -180,6 +181,20 @@ def prepare(folder: Path) -> None:
         (folder / LOCKS).mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise unwritable(folder, error) from error
+
+
+def _check_real(folder: Path, names: set[str]) -> None:
+    """Refuse symbolic links in the place of what is ours: a journal from elsewhere could lead us out of its folder.
+
+    The folder itself may be one.
+    """
+    for name in sorted(names):
+        if (name in _OURS or name.startswith(f"{DATABASE}-")) and (folder / name).is_symlink():
+            raise JournalFormatError(
+                f"{folder / name} is a symbolic link, and in a journal's folder nothing is: it would be written to, and "
+                "files in it deleted. Nothing was touched. To keep the journal elsewhere, move the whole folder, and "
+                "name it: NOTEBOOK_DURABLE_STORE or %config Durable.store."
+            )
 
 
 def _check_content(folder: Path, names: set[str]) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pickle import PickleBuffer
 from typing import Any, NamedTuple
 
-__all__ = ["Image", "Misshapen", "Shape", "flat", "head_size", "image_of", "shape_of"]
+__all__ = ["Image", "Misshapen", "Shape", "flat", "head_size", "header_size", "image_of", "shape_of"]
 
 _MAGIC, _VERSION = b"NbDuBlob", 1
 _HEAD = struct.Struct("<8sIIQ")
@@ -98,6 +98,15 @@ def head_size(beginning: bytes | bytearray, length: int) -> int:
     if begin + data > length:
         raise Misshapen("its header is not one of ours")
     return begin + data
+
+
+def header_size(beginning: bytes | bytearray) -> int:
+    """Return how long the header alone is, from the first 24 bytes of a value.
+
+    Raises:
+        Misshapen: if it is none.
+    """
+    return _HEAD.size + _LENGTH * _first(beginning)[0]
 
 
 def shape_of(head: bytes, length: int) -> Shape:

@@ -23,6 +23,8 @@ from notebook_durable.stores.folder import LOCKS, unwritable
 
 __all__ = ["AlreadyHeldError", "RunLocks", "system_lock"]
 
+#: A link in the place of a lock file must not lead out of the folder, where it would be made.
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 #: The locks that this process holds, by the lock file's path: all stores of the process share them.
@@ -127,7 +129,7 @@ class RunLocks:
         if str(file) in _held:
             return True
         try:
-            descriptor = os.open(file, os.O_RDWR)
+            descriptor = os.open(file, os.O_RDWR | _NO_LINK)
         except OSError:
             return False
         try:
@@ -143,10 +145,10 @@ class RunLocks:
     def _open(self, file: Path) -> int:
         try:
             try:
-                return os.open(file, os.O_RDWR | os.O_CREAT, 0o600)  # not inherited by programs we start (PEP 446)
+                return os.open(file, os.O_RDWR | os.O_CREAT | _NO_LINK, 0o600)  # not inherited by programs we start (PEP 446)
             except FileNotFoundError:
                 self._folder.mkdir(mode=0o700, exist_ok=True)
-                return os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+                return os.open(file, os.O_RDWR | os.O_CREAT | _NO_LINK, 0o600)
         except OSError as error:
             raise unwritable(file, error) from error
 

@@ -331,6 +331,18 @@ class MemoryStore:
             self._check_open()
             return ()
 
+    def untrusted(self) -> UntrustedJournalError | None:
+        """None: it is this process's own."""
+        return None
+
+    def examine(self, key_file: Path | None = None) -> Findings:  # noqa: ARG002
+        """Nothing in it lacks trust."""
+        return Findings()
+
+    def trust(self, key_file: Path | None = None, *, key_id: str | None = None) -> Findings:  # noqa: ARG002
+        """Do nothing: it is trusted."""
+        return Findings()
+
     def disk_usage(self) -> DiskUsage:
         """Nothing is on a disk."""
         return DiskUsage(0, 0, 0, 0, None)

@@ -30,10 +30,12 @@ __all__ = [
     "ENTRY_COLUMNS",
     "PLACES",
     "Damaged",
+    "attempt_mark",
     "attempt_row",
     "attempts_from",
     "clean",
     "entries_from",
+    "entry_mark",
     "entry_row",
     "identity",
     "place",
@@ -302,6 +304,26 @@ def _damaged(row: tuple[Any, ...]) -> Entry:
         _STATUSES.get(status, EntryStatus.RUNNING) if isinstance(status, bytes) else EntryStatus.RUNNING,
         intact=False,
     )
+
+
+# --- signing what another key has signed ---------------------------------------------------
+
+
+def entry_mark(row: Sequence[Any], who: bytes, signer: Signer) -> bytes:
+    """Return the mark of a row (seq and :data:`ENTRY_COLUMNS`) as it stands there, whoever wrote it.
+
+    Raises:
+        struct.error, TypeError, ValueError, KeyError, AttributeError: if no writer of ours can have written it.
+    """
+    values = tuple(row)
+    _entry(values)
+    return signer.mark(_head(values, who), values[25] or b"")
+
+
+def attempt_mark(row: Sequence[Any], who: bytes, signer: Signer) -> bytes:
+    """Return the mark of a row of :data:`ATTEMPT_COLUMNS`, as :func:`entry_mark` does."""
+    json.loads(row[6])
+    return signer.mark(_attempt_bytes(tuple(row[:7]), who))
 
 
 def attempts_from(rows: Iterable[tuple[Any, ...]], who: bytes, signer: Signer) -> list[Attempt]:

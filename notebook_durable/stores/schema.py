@@ -10,8 +10,9 @@ import sys
 import threading
 import uuid
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
@@ -20,7 +21,7 @@ from notebook_durable.stores.driver import corrupt
 from notebook_durable.stores.keys import sync_folder
 from notebook_durable.stores.rows import Damaged
 
-__all__ = ["FORMAT", "Meta", "close", "connect", "open_database", "read_meta", "set_journal_mode", "upgrade"]
+__all__ = ["FORMAT", "Meta", "check_schema", "close", "connect", "maker", "open_database", "read_meta", "set_journal_mode", "upgrade"]
 
 FORMAT = 4
 #: "NbDu": says, at byte 68 of the file, that a SQLite database is ours.
@@ -114,10 +115,17 @@ if hasattr(os, "register_at_fork"):
 
 @dataclass(frozen=True, slots=True)
 class Meta:
-    """What a journal says of itself."""
+    """What a journal says of itself.
+
+    Attributes:
+        journal_id: is under every mark.
+        key_id: of the key that its marks were made with.
+        made: who made it and where ("user", "host", "key_path"), for messages: anybody could have written that.
+    """
 
     journal_id: str
     key_id: str
+    made: Mapping[str, str] = field(default_factory=dict)
 
 
 def file_key(file: Path) -> tuple[int, int]:
@@ -126,7 +134,7 @@ def file_key(file: Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def open_database(file: Path, key_id: str, now: float) -> None:
+def open_database(file: Path, key_id: str, now: float, key_path: str = "") -> None:
     """Make the database if there is none, or make sure that it is one of ours. A foreign file isn't touched.
 
     Raises:
@@ -136,12 +144,12 @@ def open_database(file: Path, key_id: str, now: float) -> None:
     """
     with _mutex:
         if not file.exists():
-            _create(file, key_id, now)
+            _create(file, key_id, now, key_path)
         if not _open_here[file_key(file)]:
             _check_header(file)
 
 
-def _create(file: Path, key_id: str, now: float) -> None:
+def _create(file: Path, key_id: str, now: float, key_path: str) -> None:
     """Make the database beside its place and link it there: a killed process leaves no half of one."""
     from notebook_durable._version import __version__
 
@@ -160,6 +168,7 @@ def _create(file: Path, key_id: str, now: float) -> None:
                 "created_at": repr(now),
                 "versions": f"notebook_durable {__version__}, SQLite {sqlite3.sqlite_version}, "
                 f"Python {sys.version.split()[0]}",
+                **maker(key_path),
             }
             connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
         finally:
@@ -176,6 +185,20 @@ def _create(file: Path, key_id: str, now: float) -> None:
             with suppress(OSError):
                 litter.unlink()
     sync_folder(file.parent)
+
+
+def maker(key_path: str) -> dict[str, str]:
+    """Return who makes a journal, as its meta table says it. It chooses words in messages, and no more."""
+    import getpass
+    import platform
+
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError, ImportError):  # no name for this number, as in containers
+        user = ""
+    # What is not UTF-8 would not go into the database.
+    texts = {"user": user, "host": platform.node(), "key_path": key_path}
+    return {name: text.encode("utf-8", "backslashreplace").decode() for name, text in texts.items()}
 
 
 def _check_header(file: Path) -> None:
@@ -279,6 +302,21 @@ def set_journal_mode(connection: sqlite3.Connection, wanted: str) -> str:
     return str(current.decode())
 
 
+def check_schema(connection: sqlite3.Connection) -> None:
+    """Refuse a database that does something by itself: a journal has tables and indexes.
+
+    Raises:
+        Damaged: if it has triggers, views or virtual tables. Each is SQL of whoever made the file, run by every read
+            or write of ours; it could not reach out of the database, but need not end.
+    """
+    row = connection.execute(
+        # A virtual table has no page of its own.
+        "SELECT type, name FROM sqlite_master WHERE type NOT IN ('table', 'index') OR coalesce(rootpage, 0) = 0 LIMIT 1"
+    ).fetchone()
+    if row is not None:
+        raise Damaged(f"it has a {row[0]!r:.20} that is none of ours, {row[1]!r:.40}")
+
+
 def read_meta(connection: sqlite3.Connection, file: Path) -> Meta:
     """Read what the journal says of itself.
 
@@ -289,6 +327,7 @@ def read_meta(connection: sqlite3.Connection, file: Path) -> Meta:
     try:
         meta = {name.decode(): value.decode() for name, value in connection.execute("SELECT name, value FROM meta")}
         check_format(file, int(meta["format"]))
-        return Meta(meta["journal_id"], meta["key_id"])
+        made = {name: meta[name] for name in ("user", "host", "key_path") if name in meta}
+        return Meta(meta["journal_id"], meta["key_id"], made)
     except (KeyError, AttributeError, ValueError) as error:
         raise Damaged(f"its meta table is incomplete: {error}") from error

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
-from notebook_durable.errors import ConfigurationError, DurableError
+from notebook_durable.errors import ConfigurationError, DamagedValueError, DurableError
 from notebook_durable.history.explore import Snapshot, list_runs, overview, snapshot, step_rows
 from notebook_durable.history.explore_step import all_of_step, step_detail, step_text
 from notebook_durable.history.log import read_log
@@ -56,6 +56,8 @@ class Explorer:
         self._journal = journal
         self._read: tuple[int, Snapshot] | None = None  # the run that is open
         self._asked: tuple[str, Request, str] | None = None  # the plan that waits for a yes: name, request, text
+        #: Values that turned out to be damaged when they were to be loaded: by run, entry and when it was recorded.
+        self._damaged: dict[tuple[int, int, float | None], str] = {}
         self._does: dict[str, Callable[[Store, Request], dict[str, Any]]] = {
             "runs": self._runs, "run": self._run, "rows": self._rows, "step": self._step, "load": self._load,
             "rewind": self._ask, "forget": self._ask, "apply": self._apply,
@@ -111,6 +113,9 @@ class Explorer:
         if seq not in shot.log.by_seq:
             shot = self._fresh(store, request)
         detail = step_detail(store, shot, seq)
+        said = self._damaged.get((shot.log.info.id, seq, shot.log.by_seq[seq].ended_at))
+        if said is not None:
+            detail["damaged"], detail["can"]["load"] = said, False
         if detail["can"]["load"]:
             self._offer(store, shot, seq, detail)
         return {"step": detail}
@@ -150,7 +155,13 @@ class Explorer:
             raise ConfigurationError("there is no IPython here to load a value into")
         shot, entry = self._entry(store, request)
         text = step_text(shot, entry)
-        found = recorded(store, read_log(store, shot.log.info), text)
+        try:
+            found = recorded(store, shot.log, text)
+        except DamagedValueError as error:
+            # Large values are only read, and so only checked, when somebody wants them: here.
+            said = redact(f"damaged: {error.reason}; it will be computed anew when its cell is run again")
+            self._damaged[shot.log.info.id, entry.seq, entry.ended_at] = said
+            raise
         name = _variable(self._shell, str(request.get("variable") or ""), variable_for(found.step))
         self._shell.push({name: found.value()})
         return {"said": f"{name}: {found.described}"}
@@ -179,9 +190,9 @@ class Explorer:
     def _plan_of(self, store: Store, request: Request) -> tuple[Plan, str]:
         if request.get("seq") is None:
             info = _info(store, request)
-            return forget(store, [read_log(store, info)], None), self._spell(store, "forget", info, None)
+            return forget(store, [read_log(store, info, payloads=False)], None), self._spell(store, "forget", info, None)
         shot, entry = self._entry(store, request)
-        key, log = shot.versions[entry.seq].key, read_log(store, shot.log.info)
+        key, log = shot.versions[entry.seq].key, read_log(store, shot.log.info, payloads=False)
         if request["do"] == "rewind":
             return rewind(store, log, str(key)), self._spell(store, "rewind", log.info, str(key))
         step = all_of_step(shot, key)

@@ -155,7 +155,7 @@ def test_what_is_not_authentic_is_not_unpickled(tmp_path, signer, shell, monkeyp
     opened = ask(explorer, "run", run=info.id)
     assert "damaged" in opened["steps"]["words"]
     assert ask(explorer, "step", run=info.id, seq=0)["step"]["state"] == "damaged"
-    assert "not unpickled" in ask(explorer, "load", run=info.id, seq=0)["error"]
+    assert "is damaged" in ask(explorer, "load", run=info.id, seq=0)["error"]
     assert not place.exists()
 
 

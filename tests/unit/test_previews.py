@@ -847,7 +847,7 @@ def test_how_it_reads():
 
 ANY = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary() | st.dates() | st.decimals()
-    | st.complex_numbers() | st.builds(Raises) | st.builds(Megabytes) | st.builds(Plain) | st.builds(Liar) | st.builds(np.arange, st.just(3)) | st.builds(pd.DataFrame, st.just({"a": ["\ud800"]})),
+    | st.complex_numbers() | st.builds(Raises) | st.builds(Megabytes) | st.builds(Plain) | st.builds(Liar) | st.builds(np.arange, st.just(3)) | st.builds(pd.DataFrame, st.just({"a": ["\ud800"]}), dtype=st.just(object)),
     lambda inner: st.lists(inner, max_size=40) | st.dictionaries(st.text() | st.integers(), inner, max_size=40)
     | st.tuples(inner, inner) | st.builds(Person, st.text(), inner),
     max_leaves=60,
