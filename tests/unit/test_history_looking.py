@@ -331,7 +331,7 @@ def test_an_entry_that_is_not_authentic_is_not_unpickled(tmp_path, signer):
     connection.close()
     store = SqliteStore(tmp_path / ".durable", signer)
     view = JournalView(Settings.resolve(store=store))
-    with pytest.raises(DamagedValueError, match="row in the journal was changed.*Run its cell again"):
+    with pytest.raises(DamagedValueError, match=r"row in the journal was changed.*Run its cell again"):
         view.load("w", "s")
     assert view.load("w", "t") == 1
     assert "damaged" in repr(view.why("w"))
