@@ -1,0 +1,304 @@
+"""What it costs to keep a large value and to get it back, beside the bare disk and the peers.
+
+    python benchmarks/values.py                          everything, 5 rounds (about ten minutes); writes values.json
+    python benchmarks/values.py --rounds 2 --scale 0.02  a quick look, with small values
+    python benchmarks/values.py --rows array,frame       some rows
+
+Each save and each restore is a process of its own (``values_measure.py``). In each round, for each row, the limits and
+all peers run once, in an order drawn anew; what they wrote is deleted, and the deletion waited for, before the next one
+starts. Ratios are taken within a round; medians and the least and greatest value over the rounds are shown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import steps
+from values_peers import PEERS, Peer
+from values_rows import ROWS, Row
+
+HERE = Path(__file__).resolve().parent
+OURS, PLAIN, LIMITS, TINY = "ours", "ours_plain", "limits", "tiny"
+#: 1,000 tiny steps: measured by ``steps.py``, with these as well.
+TINY_PEERS = (
+    *(peer for peer in steps.PEERS if peer.name in (steps.LIMIT, steps.OURS, "joblib_memory", "disk_cache")),
+    steps.Peer("marimo_cache", "marimo persistent_cache", False),
+    steps.Peer("cachier_files", "cachier, pickle, separate files", False),
+    steps.Peer("dill_files", "dill to a file", False),
+)
+#: What a row's figures are put beside: what, of whose, over what, of whose, and the goal.
+GOALS = {
+    "array": (
+        ("save / raw write + fsync", (OURS, "save"), (LIMITS, "raw"), 1.15),
+        ("save / the same at its best", (OURS, "save"), (LIMITS, "raw_best"), 1.15),
+        ("verified restore / one blake3 pass", (OURS, "fetch"), (LIMITS, "blake3"), 1.3),
+        ("first full sum / sum in memory", (OURS, "touch"), (LIMITS, "touch"), 2.0),
+    ),
+    "frame": (
+        ("save / raw write + fsync", (OURS, "save"), (LIMITS, "raw"), 1.2),
+        ("save / the same at its best", (OURS, "save"), (LIMITS, "raw_best"), 1.2),
+        ("restore, seconds", (OURS, "fetch"), None, 0.1),
+        ("restore / one blake3 pass", (OURS, "fetch"), (LIMITS, "blake3"), None),
+    ),
+    "steps": (
+        ("save / one fsynced append per value", (OURS, "save"), (LIMITS, "raw"), 1.3),
+        ("save / the same at its best", (OURS, "save"), (LIMITS, "raw_best"), 1.3),
+        ("restore / one blake3 pass", (OURS, "fetch"), (LIMITS, "blake3"), None),
+    ),
+    "dicts": (
+        ("save / C pickle + fsync", (OURS, "save"), (LIMITS, "pickle"), 1.15),
+        ("restore / C unpickle, collector paused", (OURS, "fetch"), (LIMITS, "unpickle"), 1.1),
+    ),
+    "frames": (
+        ("save / one frame of the same size", (OURS, "save"), (PLAIN, "save"), 1.3),
+        ("restore / one frame of the same size", (OURS, "fetch"), (PLAIN, "fetch"), 1.3),
+        ("save / raw write + fsync", (OURS, "save"), (LIMITS, "raw"), None),
+    ),
+    "object": (
+        ("save / the array alone", (OURS, "save"), (PLAIN, "save"), 1.3),
+        ("restore / the array alone", (OURS, "fetch"), (PLAIN, "fetch"), 1.3),
+        ("save / raw write + fsync", (OURS, "save"), (LIMITS, "raw"), None),
+    ),
+    TINY: (("first run / bare commit", (OURS, "save"), (LIMITS, "raw"), 1.5),),
+}
+
+#: One measurement: row, peer or ``limits``, what was measured; seconds.
+Found = dict[str, dict[str, dict[str, Any]]]
+
+
+def measure(mode: str, peer: str, row: str, folder: Path, scale: float) -> dict[str, Any]:
+    """Measure in a process of its own. What a peer can't do becomes ``error``."""
+    command = [sys.executable, str(HERE / "values_measure.py"), mode, peer, row, str(folder), str(scale)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1200, check=False)
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    if lines and not done.returncode:
+        return dict(json.loads(lines[-1]))
+    if peer in (OURS, LIMITS):
+        sys.exit(f"{peer} {mode} {row} failed:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
+    said = done.stderr.strip().splitlines() or [f"ended with {done.returncode}"]
+    return {"error": said[-1][:200]}
+
+
+def one_round(row: Row, peers: list[Peer], work: Path, scale: float, failed: dict[str, str]) -> dict[str, Any]:
+    """Let the limits and every peer that can keep and fetch a row's values once."""
+    found: dict[str, dict[str, Any]] = {}
+    names = [LIMITS, *(peer.name for peer in peers if row.name not in (peer.cannot or {}))]
+    names += [PLAIN] if row.plain else []
+    for name in random.sample(names, len(names)):
+        if name in failed:
+            continue
+        folder = work / f"{row.name}-{name}"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        peer, what = (OURS, f"{row.name}:plain") if name == PLAIN else (name, row.name)
+        one: dict[str, Any] = {}
+        for mode in ("save", "fetch"):
+            result = measure(mode, peer, what, folder, scale)
+            # The limits' `touch` and the like are told apart by their names.
+            one |= result
+            if "error" in result:
+                failed[name] = result["error"]
+                break
+        shutil.rmtree(folder)
+        os.sync()
+        if name not in failed:
+            found[name] = one
+    return found
+
+
+def tiny_round(work: Path, scale: float) -> dict[str, Any]:
+    """Measure tiny steps as ``steps.py`` does; seconds for all of them."""
+    count = int(1000 * scale) or 1
+    (one,) = steps.rounds(work / TINY, list(TINY_PEERS), 1, count)
+    shutil.rmtree(work / TINY)
+    os.sync()
+    names = {steps.LIMIT: LIMITS, steps.OURS: OURS, "joblib_memory": "joblib", "disk_cache": "diskcache"}
+    names |= {"marimo_cache": "marimo", "cachier_files": "cachier", "dill_files": "dill"}
+    found: dict[str, Any] = {}
+    for name, us in one.items():
+        seconds = {key: value * count / 1e6 for key, value in us.items()}
+        first, synced, replay = seconds["first"], seconds["first_synced"], seconds["replay"]
+        found[names[name]] = (
+            {"raw": first, "fetch": replay}
+            if name == steps.LIMIT
+            else {"save": first, "synced": first if name == steps.OURS else synced, "fetch": replay}
+        )
+    return found
+
+
+# -- tables
+
+
+def _column(rounds: list[dict[str, Any]], peer: str, what: str) -> list[float]:
+    return [one[peer][what] for one in rounds if peer in one and what in one[peer]]
+
+
+def _ratios(rounds: list[dict[str, Any]], one: tuple[str, str], other: tuple[str, str]) -> list[float]:
+    both = [each for each in rounds if one[0] in each and other[0] in each]
+    return [each[one[0]][one[1]] / each[other[0]][other[1]] for each in both]
+
+
+def seconds(values: list[float]) -> str:
+    """Write seconds: median, least and greatest."""
+    return steps.spread(values) if statistics.median(values) >= 0.5 else _small(values)
+
+
+def _small(values: list[float]) -> str:
+    low, middle, high = (f"{value:.2g}" for value in (min(values), statistics.median(values), max(values)))
+    return f"{middle} ({low}-{high})"
+
+
+def table(result: dict[str, Any], row: str) -> Iterator[str]:
+    """Write one row's figures as a Markdown table."""
+    rounds = result["rounds"][row]
+    yield f"\n**{result['labels'][row]}**, seconds: median (least-greatest); ratios within a round\n"
+    yield "| what | call returns | on the disk, synced | / ours | restore, fresh process | / ours | first full pass |"
+    yield "|---|---|---|---|---|---|---|"
+    for name, label in result["peers"].items():
+        if not _column(rounds, name, "save"):
+            why = result["reasons"][row].get(name)
+            if why:
+                yield f"| {label} | - ({why}) | | | - | | |"
+            continue
+        touch = _column(rounds, name, "touch") if row not in ("dicts", TINY) else []
+        wrong = {one[name].get("wrong") for one in rounds if name in one} - {"", None}
+        cells = [
+            label,
+            seconds(_column(rounds, name, "save")),
+            seconds(_column(rounds, name, "synced")),
+            steps.spread(_ratios(rounds, (name, "synced"), (OURS, "synced")), "x"),
+            seconds(_column(rounds, name, "fetch")) + "".join(f"; **{why}**" for why in sorted(wrong)),
+            steps.spread(_ratios(rounds, (name, "fetch"), (OURS, "fetch")), "x"),
+            seconds(touch) if touch else "",
+        ]
+        yield f"| {' | '.join(cells)} |"
+    limits = {name for one in rounds for name in one[LIMITS]} - {"bytes", "fetch"}
+    yield "\nLimits: " + ", ".join(
+        f"{result['limits'][name]} {seconds(_column(rounds, LIMITS, name))}"
+        for name in result["limits"]
+        if name in limits
+    )
+
+
+def goals(result: dict[str, Any]) -> Iterator[str]:
+    """Write what was to be reached, and what was."""
+    yield "\n| row | what | median (least-greatest) | goal | |"
+    yield "|---|---|---|---|---|"
+    for row, wanted in GOALS.items():
+        rounds = result["rounds"].get(row, [])
+        for what, ours, other, goal in wanted if rounds else ():
+            values = _ratios(rounds, ours, other) if other else _column(rounds, *ours)
+            shown = steps.spread(values, "x") if other else seconds(values)
+            reached = "" if goal is None else "reached" if statistics.median(values) <= goal else "**missed**"
+            yield f"| {result['labels'][row]} | {what} | {shown} | {goal or ''} | {reached} |"
+        for what in ("synced", "fetch"):
+            rivals = _rivals(result, rounds, equal=what == "fetch")
+            if not rivals:
+                continue
+            ratio, name = min((statistics.median(_ratios(rounds, (peer, what), (OURS, what))), peer) for peer in rivals)
+            said = (
+                f"best peer's {'save, on the disk' if what == 'synced' else 'restore'} / ours: {result['peers'][name]}"
+            )
+            values = _ratios(rounds, (name, what), (OURS, what))
+            reached = "first" if ratio >= 1 else "**not first**"
+            yield f"| {result['labels'][row]} | {said} | {steps.spread(values, 'x')} | 1 | {reached} |"
+
+
+def _rivals(result: dict[str, Any], rounds: list[dict[str, Any]], *, equal: bool) -> list[str]:
+    """Name the peers that could do it; ``equal``: and brought back what was saved."""
+    names = [name for name in result["peers"] if name not in (OURS, PLAIN) and _column(rounds, name, "synced")]
+    return [name for name in names if not equal or not any(one[name].get("wrong") for one in rounds if name in one)]
+
+
+def machine() -> dict[str, str]:
+    """Say what was measured, on what."""
+    facts = {"python": platform.python_version(), "system": platform.platform(), "cores": str(os.cpu_count())}
+    names = "notebook_durable numpy pandas pyarrow blake3 joblib diskcache marimo cachier dill"
+    for package in names.split():
+        try:
+            facts[package] = version(package)
+        except PackageNotFoundError:
+            facts[package] = "from the source tree" if package == "notebook_durable" else "not installed"
+    return facts
+
+
+def file_system(folder: Path) -> str:
+    """Name the file system that a folder lies on, "" where that can't be told."""
+    try:
+        mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
+    except OSError:
+        return ""
+    inside = [mount for mount in mounts if folder.is_relative_to(mount[1])]
+    return max(inside, key=lambda mount: len(mount[1]))[2] if inside else ""
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Measure all rounds."""
+    rows = [row for row in ROWS if row.name in options.rows.split(",")]
+    peers = [peer for peer in PEERS if peer.name in {OURS, *options.peers.split(",")}]
+    failed: dict[str, dict[str, str]] = {row.name: {} for row in rows}
+    rounds: dict[str, list[dict[str, Any]]] = {row.name: [] for row in rows}
+    for number in range(options.rounds):
+        for row in rows:
+            rounds[row.name].append(one_round(row, peers, options.work, options.scale, failed[row.name]))
+            print(f"round {number + 1} of {options.rounds}: {row.name}", file=sys.stderr, flush=True)
+        if TINY in options.rows.split(","):
+            rounds.setdefault(TINY, []).append(tiny_round(options.work, options.scale))
+    reasons = {row.name: {p.name: p.cannot[row.name] for p in peers if row.name in (p.cannot or {})} for row in rows}
+    return {
+        "machine": machine() | {"file system": file_system(options.work)},
+        "scale": options.scale,
+        "labels": {row.name: row.label for row in rows} | {TINY: "1,000 tiny steps"},
+        "peers": {peer.name: peer.label for peer in peers} | {PLAIN: "notebook_durable, as one plain array or frame"},
+        "limits": {
+            "raw": "raw write + fsync",
+            "raw_best": "at its best",
+            "pickle": "C pickle + fsync",
+            "blake3": "one blake3 pass",
+            "unpickle": "C unpickle with the collector paused",
+            "touch": "full pass in memory",
+        },
+        "reasons": {row.name: reasons[row.name] | failed[row.name] for row in rows} | {TINY: {}},
+        "rounds": rounds,
+    }
+
+
+def main() -> None:
+    """Measure, print the tables, write the JSON file."""
+    parser = argparse.ArgumentParser(description=str(__doc__).split("\n\n", maxsplit=1)[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--scale", type=float, default=1.0, help="size of the values; 1: as in the table")
+    parser.add_argument("--rows", default=",".join([*(row.name for row in ROWS), TINY]), help="names, with commas")
+    parser.add_argument("--peers", default=",".join(peer.name for peer in PEERS), help="names of peers, with commas")
+    parser.add_argument("--work", type=Path, default=HERE / "work-values", help="folder on the disk to be measured")
+    parser.add_argument("--json", type=Path, default=HERE / "values.json")
+    options = parser.parse_args()
+    options.work = options.work.resolve()
+    kind = file_system(options.work)
+    if kind in ("tmpfs", "ramfs"):
+        sys.exit(f"{options.work} lies in memory ({kind}): pass --work FOLDER on a disk")
+    try:
+        result = run(options)
+    finally:
+        shutil.rmtree(options.work, ignore_errors=True)
+    options.json.write_text(json.dumps(result, indent=1) + "\n")
+    for row in result["rounds"]:
+        print("\n".join(table(result, row)))
+    print("\n".join(goals(result)))
+    print("\n" + ", ".join(f"{name} {text}" for name, text in result["machine"].items()))
+
+
+if __name__ == "__main__":
+    main()
