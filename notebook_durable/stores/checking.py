@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from notebook_durable.model import RunId
 from notebook_durable.parts import text_id
-from notebook_durable.protocols import Problem
+from notebook_durable.protocols import Checked, Problem
 from notebook_durable.stores import extras, rows, texts
 from notebook_durable.stores.blobs import TEMPORARY, Blobs
 from notebook_durable.stores.folder import QUARANTINE
@@ -17,13 +17,16 @@ from notebook_durable.stores.keys import Signer
 from notebook_durable.stores.references import ROW, reference_from
 from notebook_durable.stores.rows import text_of
 
-__all__ = ["User", "files", "rows_of", "users", "values_of"]
+__all__ = ["Progress", "User", "extent", "files", "rows_of", "users", "values_of"]
 
 _PLACES = "place BETWEEN ? << 32 AND (? << 32) + 4294967295"
 _ENTRIES = f"SELECT place & 4294967295, {rows.ENTRY_COLUMNS} FROM entries WHERE {_PLACES} ORDER BY place"  # noqa: S608
 _DETACHED = f"SELECT seq, {rows.ENTRY_COLUMNS} FROM detached WHERE run_id = ? ORDER BY id"  # noqa: S608
 _ATTEMPTS = f"SELECT {rows.ATTEMPT_COLUMNS} FROM attempts WHERE run_id = ?"  # noqa: S608
 _EXTRAS = f"SELECT count(*) FROM extras WHERE {_PLACES}"  # noqa: S608
+_EXTENT = """
+    SELECT count(*), CAST(total(CASE WHEN size > 0 THEN size ELSE length(payload) END) AS INTEGER) FROM entries
+"""
 _USERS = """
     SELECT blob, place >> 32, place & 4294967295, name FROM entries WHERE blob != ''
     UNION ALL SELECT blob, run_id, seq, name FROM detached WHERE blob != ''
@@ -91,13 +94,49 @@ def _run(connection: sqlite3.Connection, run_id: int, run: RunId, journal_id: st
             yield Problem("row", f"{there - good} {what} of '{run}' were changed or damaged: they are left out", run_id)
 
 
-def values_of(known: Mapping[str, Sequence[User]], blobs: Blobs) -> Iterator[Problem]:
+class Progress:
+    """Tells how far the check is.
+
+    Args:
+        rows: how many rows of entries there are; they were checked.
+        size: bytes of all values.
+        tell: is told.
+    """
+
+    def __init__(self, rows: int, size: int, tell: Callable[[Checked], None] | None) -> None:
+        self._rows, self._total, self._tell = rows, size, tell
+        self._values = self._done = 0
+
+    def start(self, lengths: Iterable[int]) -> None:
+        """What lies outside of rows is still to be read."""
+        self._done = max(0, self._total - sum(lengths))
+        self._say()
+
+    def checked(self, length: int) -> None:
+        """One of these was."""
+        self._values += 1
+        self._done += length
+        self._say()
+
+    def _say(self) -> None:
+        if self._tell is not None:
+            self._tell(Checked(self._rows, self._values, self._done, max(self._total, self._done)))
+
+
+def extent(connection: sqlite3.Connection) -> tuple[int, int]:
+    """Count the rows of entries, and the bytes of their values."""
+    rows_, size = connection.execute(_EXTENT).fetchone()
+    return int(rows_), int(size)
+
+
+def values_of(known: Mapping[str, Sequence[User]], blobs: Blobs, progress: Progress) -> Iterator[Problem]:
     """Check the bytes of all values that lie in files."""
-    for text, entries in known.items():
-        if text.startswith(ROW):
-            continue  # under the mark of its row
-        reference = reference_from(text)
+    references = {text: reference_from(text) for text in known if not text.startswith(ROW)}  # else under a row's mark
+    progress.start(reference.length for reference in references.values() if reference)
+    for text, reference in references.items():
+        entries = known[text]
         wrong = blobs.check(reference) if reference else "where it lies is not said in a way that this version knows"
+        progress.checked(reference.length if reference else 0)
         for user in entries if wrong else ():
             yield Problem("value", f"the value of step '{user.step}' is damaged: {wrong}", *user)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import secrets
 import sys
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from notebook_durable.errors import (
@@ -15,6 +18,7 @@ from notebook_durable.errors import (
     RunOpenError,
     RunTakenOverError,
     StoreError,
+    UntrustedJournalError,
 )
 from notebook_durable.model import (
     Attempt,
@@ -32,9 +36,12 @@ from notebook_durable.model import (
     RunStatus,
 )
 from notebook_durable.parts import named_texts, parts_from
-from notebook_durable.protocols import DiskUsage, Problem, Record
+from notebook_durable.protocols import Adopted, Checked, DiskUsage, Exported, Problem, Record
+from notebook_durable.stores import adopting, exporting
 from notebook_durable.stores.blobs import LARGEST_IN_ROW
-from notebook_durable.stores.layout import flat
+from notebook_durable.stores.incoming import Incoming, incoming
+from notebook_durable.stores.keys import KEY_SIZE, Signer
+from notebook_durable.stores.layout import flat, image_of
 
 __all__ = ["MemoryStore"]
 
@@ -325,11 +332,77 @@ class MemoryStore:
                 won += _bytes(*self._values.pop(blob))
             return won
 
-    def verify(self) -> Sequence[Problem]:
+    def verify(self, progress: Callable[[Checked], None] | None = None) -> Sequence[Problem]:
         """Nothing can be damaged here."""
         with self._mutex:
             self._check_open()
+            if progress is not None:
+                size = sum(info.size for info in map(self._info, self._runs))
+                progress(Checked(sum(len(run.entries) for run in self._runs), len(self._values), size, size))
             return ()
+
+    def export(self, run_id: int, file: Path, *, values: bool = True, now: float) -> Exported:
+        """Write a run to a new file, authenticated with the key of this process' stores in memory."""
+
+        def pieces(entry: Entry) -> Sequence[memoryview]:
+            data, buffers = self._values[entry.blob]
+            return image_of(data, [memoryview(buffer) for buffer in buffers]).pieces
+
+        with self._mutex:
+            return exporting.export(self, _signer(), run_id, file, pieces, values=values, now=now)
+
+    def adopt(
+        self,
+        file: Path,
+        run: RunId | None = None,
+        *,
+        replace: bool = False,
+        trust: bool = False,
+        values: bool = True,
+        now: float,  # noqa: ARG002  nobody held it
+    ) -> Adopted:
+        """Take in a run that was exported, whole or not at all."""
+        with self._mutex, incoming(file, _signer(), trust=trust, values=values) as found:
+            self._check_open()
+            run = run or found.run
+            if run in self._held:
+                raise RunOpenError(run.workflow, run.key)
+            present = self._newest(run)
+            adopting.check_name(None if replace else present, run, file)
+            made = self._adopted(found, run)
+            if present is not None:
+                self._archive(present)
+            self._runs.append(made)
+            replaced = None if present is None else present.number
+            return Adopted(made.id, run, made.number, found.entries, found.size, replaced, found.signed)
+
+    def _adopted(self, found: Incoming, run: RunId) -> _Run:
+        number = max((one.number for one in self._runs if one.run == run), default=0) + 1
+        self._ids += 1
+        made = _Run(self._ids, run, number, found.created_at, None, Owner(0, "unknown host"), found.status)
+        made.ended_at = found.ended_at
+        for one in found.executions:
+            made.outcomes.append(one.outcome)
+            made.times.append((one.started_at, one.ended_at))
+            if one.used is not None:
+                made.used[one.number] = one.used
+        for kind, item, _ in found.rows():
+            if kind == "entry":
+                entry: Entry = item
+                if entry.seq in found.members:
+                    data, buffers = adopting.cut(b"".join(found.archive.pieces(entry.seq, found.members[entry.seq])))
+                    entry = entry._replace(payload=data, buffers=buffers)
+                made.entries[entry.seq] = self._copy(entry)
+            elif kind == "attempt":
+                made.attempts[item.seq, item.budget, item.number] = item
+            elif kind == "extra":
+                made.extras[item[0]] = item[1]
+            elif kind == "message":
+                self._ids += 1
+                made.mailbox.append(replace(item, id=self._ids))
+            else:
+                self._texts[item[0]] = item[1]
+        return made
 
     def untrusted(self) -> UntrustedJournalError | None:
         """None: it is this process's own."""
@@ -430,6 +503,12 @@ class MemoryStore:
             sum(entry.size or len(entry.payload or b"") for entry in run.entries.values()),
             len(run.entries),
         )  # fmt: skip
+
+
+@functools.cache
+def _signer() -> Signer:
+    """Return what the stores in memory of this process sign with: what they export, no other process believes."""
+    return Signer(secrets.token_bytes(KEY_SIZE), "the key of this process")
 
 
 def _checked(entry: Entry) -> Entry:

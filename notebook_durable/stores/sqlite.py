@@ -34,10 +34,23 @@ from notebook_durable.model import (
     RunInfo,
     RunStatus,
 )
-from notebook_durable.protocols import DiskUsage, Problem, Record
-from notebook_durable.stores import checking, collecting, extras, folder, lease, rows, runs, texts
+from notebook_durable.protocols import Adopted, Checked, DiskUsage, Exported, Problem, Record
+from notebook_durable.stores import (
+    adopting,
+    checking,
+    collecting,
+    export_values,
+    exporting,
+    extras,
+    folder,
+    lease,
+    rows,
+    runs,
+    texts,
+)
 from notebook_durable.stores.connections import Connections
 from notebook_durable.stores.driver import DRIVER_ERRORS, translate
+from notebook_durable.stores.incoming import Incoming, incoming
 from notebook_durable.stores.keys import Signer
 from notebook_durable.stores.locks import AlreadyHeldError, RunLocks
 from notebook_durable.stores.runs import Run
@@ -465,15 +478,70 @@ class SqliteStore:
         names = (self._file, self._file.with_name(f"{self._file.name}-wal"))
         return collecting.disk_usage(self._folder, names)
 
-    def verify(self) -> Sequence[Problem]:
+    def verify(self, progress: Callable[[Checked], None] | None = None) -> Sequence[Problem]:
         """Check every row's mark and every value's bytes, and look for files that nothing needs. Changes nothing."""
         self._check_trusted()
         with self._reading() as connection:
+            count, size = checking.extent(connection)
             found = checking.rows_of(connection, self._db.meta.journal_id, self._signer)
         with self._kept.gate.collecting(1.0, make=False), self._reading() as connection:
             known = checking.users(connection)
             idle = collecting.unneeded(self._folder, known)
-        return [*found, *checking.values_of(known, self._kept.blobs), *checking.files(self._folder, idle)]
+        told = checking.Progress(count, size, progress)
+        return [*found, *checking.values_of(known, self._kept.blobs, told), *checking.files(self._folder, idle)]
+
+    def export(self, run_id: int, file: Path, *, values: bool = True, now: float) -> Exported:
+        """Write a run to a new file, verified and authenticated."""
+        self._check_trusted()
+
+        def pieces(entry: Entry) -> Iterator[bytes]:
+            return export_values.pieces_of(self._folder, self._signer, entry.blob, str(entry.key))
+
+        return exporting.export(self, self._signer, run_id, file, pieces, values=values, now=now)
+
+    def adopt(
+        self,
+        file: Path,
+        run: RunId | None = None,
+        *,
+        replace: bool = False,
+        trust: bool = False,
+        values: bool = True,
+        now: float,
+    ) -> Adopted:
+        """Take in a run that was exported, whole or not at all."""
+        self._check_trusted()
+        with incoming(file, self._signer, trust=trust, values=values) as found:
+            run = run or found.run
+            with self._locked(run, Owner(os.getpid(), "")):
+                try:
+                    return self._adopt(found, run, replace, now)
+                except DRIVER_ERRORS as error:
+                    raise translate(error, self._folder) from error
+                finally:
+                    self._locks.release(run)
+
+    def _adopt(self, found: Incoming, run: RunId, replace: bool, now: float) -> Adopted:
+        self._db.check_present()
+        with self._reading() as connection:
+            present = runs.newest(connection, run)
+        if self._network:
+            self._check_lease(present, Owner(os.getpid(), ""), now)
+        adopting.check_name(None if replace else present, run, found.archive.path)
+        adopting.check_room(self._folder, found.size)
+        with self._kept.gate.writing():
+            places = adopting.write_values(found, self._folder, self._signer, self._kept)
+
+            def entry_of(entry: Entry) -> Entry:
+                return adopting.placed(entry, places.get(entry.seq, ""))
+
+            def who(table: str, run_id: int) -> bytes:
+                return rows.identity(table, self._db.meta.journal_id, run_id, run)
+
+            with self._transaction() as connection:
+                run_id, number = adopting.write(connection, found, run, entry_of, who, self._signer, now=now)
+        replaced = None if present is None else present.number
+        return Adopted(run_id, run, number, found.entries, found.size, replaced, found.signed)
 
     @contextmanager
     def _changing(self, run_id: int) -> Iterator[tuple[sqlite3.Connection, Run]]:
