@@ -4,6 +4,7 @@
 
 const WAIT = 1000; // ms until it is said that the kernel is busy
 const ROW = 28; // px, as in explorer.css
+const FEW = 200; // so many entries of a group that a search has found are shown at once
 const FILTERS = [
   ["current", "current steps"], ["ran", "ran last time"], ["replayed", "replayed last time"],
   ["failed", "failed or unfinished"], ["history", "history"], ["all", "everything"],
@@ -61,6 +62,7 @@ function when(seconds) {
   return `${day} ${two(moment.getHours())}:${two(moment.getMinutes())}:${two(moment.getSeconds())}`;
 }
 
+const times = (name, count) => `${name} × ${count.toLocaleString("en")}`;
 const many = (count, one, more = `${one}s`) => `${count.toLocaleString("en")} ${count === 1 ? one : more}`;
 const clock = (seconds) => (when(seconds).slice(0, 10) === when(Date.now() / 1000).slice(0, 10) ? when(seconds).slice(11) : when(seconds).slice(5, 16));
 const text = (value) => (typeof value === "string" ? value : Array.isArray(value) ? value.map(text).join("") : value === null || value === undefined ? "" : JSON.stringify(value));
@@ -176,6 +178,12 @@ class LongList {
     this.at = place;
     this.draw();
     this.rowAt(place)?.focus({ preventScroll: true });
+  }
+
+  /** Scroll so that a row is the first one in sight, and put the keyboard there. */
+  top(place) {
+    this.node.scrollTop = place * ROW;
+    this.go(place);
   }
 
   reveal(place) {
@@ -313,15 +321,15 @@ class Timeline {
   }
 
   bar(bar, thick) {
-    const [kind, seq, step, state, x, width, lane, , , count, , cut] = bar;
+    const [kind, seq, step, state, x, width, lane, , , count, , cut, group] = bar;
     const span = this.data.span || 1;
     // The columns beside the track, and where it has a line of its own: as in explorer.css.
     const pixels = (width / span) * Math.max(100, this.width - (this.width > 720 ? 360 : 12));
     const label = this.say(bar);
     const name = pixels > 34 && thick > 12 ? inBar(bar, pixels) : "";
     const node = h("button", { type: "button", class: "nbd-bar", "data-step": step, "data-kind": kind, "data-state": state, "data-seq": seq,
-      "data-cut": Boolean(cut), "data-thin": !name, tabindex: -1, "aria-label": label,
-      on: { click: () => this.onStep(seq), mouseenter: () => this.tell(label), focus: () => this.tell(label) } }, name);
+      "data-cut": Boolean(cut), "data-thin": !name, "data-count": group ? count : null, tabindex: -1, "aria-label": label,
+      on: { click: () => this.onStep(seq, Boolean(group)), mouseenter: () => this.tell(label), focus: () => this.tell(label) } }, name);
     node.style.left = `min(${(x / span) * 100}%, calc(100% - 3px))`;
     node.style.width = `${(width / span) * 100}%`;
     node.style.top = `${lane * (thick + 2)}px`;
@@ -329,8 +337,9 @@ class Timeline {
     return node;
   }
 
-  say([kind, , step, state, , , , at, took, count, said, cut]) {
-    if (count > 1) return `${many(count, "step")} from “${step}”: ${kind === "wait" ? "waited" : kind}, ${duration(took)} in all`;
+  say([kind, , name, state, , , , at, took, count, said, cut, group]) {
+    const step = group ? times(name, count) : name;
+    if (count > 1 && !group) return `${many(count, "step")} from “${step}”: ${kind === "wait" ? "waited" : kind}, ${duration(took)} in all`;
     const told = kind === "wait" ? "waited" : kind === "replayed" ? `replayed, recorded ${when(at)},` : state === "done" ? "ran" : state;
     const shorter = cut ? " (drawn shorter)" : "";
     return `${step}: ${told} ${duration(took)}${shorter}${kind === "replayed" ? "" : `, began ${when(at)}`}${said ? ` · ${said}` : ""}`;
@@ -383,7 +392,8 @@ class Timeline {
 }
 
 /** What stands in a bar that is wide enough. A wait lies behind a failed attempt, whose bar is often too narrow for a name. */
-function inBar([kind, , step, , , , , , took, count], pixels) {
+function inBar([kind, , step, , , , , , took, count, , , group], pixels) {
+  if (group) return pixels > 80 ? times(step, count) : step;
   if (count > 1) return `${count.toLocaleString("en")} steps`;
   if (kind !== "wait") return step;
   return pixels > 110 ? `${step} · ${duration(took)}` : duration(took);
@@ -406,14 +416,15 @@ function axisText(at, step) {
 class Run {
   constructor(explorer) {
     this.explorer = explorer;
-    this.timeline = new Timeline((seq) => this.openStep(seq));
+    this.timeline = new Timeline((seq, isGroup) => (isGroup ? this.openGroup(seq) : this.openStep(seq)));
+    this.unfolded = new Map(); // by the name of a group: whether the reader wants to see its entries
     this.search = h("input", { type: "search", class: "nbd-search", placeholder: "Search steps", "aria-label": "Search steps", on: { input: () => this.filterAnew() } });
     this.choice = choose("nbd-filter", "Which steps", FILTERS, () => this.filterAnew());
     this.order = choose("nbd-sort", "Order", SORTS, () => this.filterAnew());
     this.count = h("span", { class: "nbd-count", role: "status" });
     this.confirm = h("div", {});
     this.steps = h("div", { class: "nbd-steps", role: "group", "aria-label": "Steps; arrow keys go up and down" });
-    this.list = new LongList(this.steps, (row) => this.row(row));
+    this.list = new LongList(this.steps, (item) => (item.group ? this.groupRow(item) : this.row(item)));
     this.detail = new Detail(explorer, this);
     this.body = h("div", { class: "nbd-body" }, this.steps, this.detail.node);
     this.node = h("div", { hidden: true }, this.confirm, this.timeline.node,
@@ -422,6 +433,8 @@ class Run {
 
   async open(run) {
     this.rows = [];
+    this.groups = [];
+    this.unfolded.clear();
     this.search.value = "";
     this.choice.value = "current";
     this.order.value = "order";
@@ -449,6 +462,7 @@ class Run {
     this.node.hidden = false;
     this.timeline.show(answer.timeline);
     this.rows = unpacked(answer.steps);
+    this.groups = named(answer.steps.groups);
     this.filter();
     let total = answer.steps.total;
     while (this.rows.length < total && this.id === run) {
@@ -467,21 +481,64 @@ class Run {
 
   filter() {
     const wanted = this.search.value.trim().toLowerCase();
-    const kept = this.rows.filter((row) => fits(row, this.choice.value) && (!wanted || row.all.includes(wanted)));
+    const isKept = (row) => fits(row, this.choice.value) && (!wanted || row.all.includes(wanted));
     const by = this.order.value;
-    if (by !== "order") kept.sort((one, two) => (two[by] ?? 0) - (one[by] ?? 0));
-    this.count.textContent = kept.length === this.rows.length ? many(kept.length, "step") : `${kept.length.toLocaleString("en")} of ${many(this.rows.length, "entry", "entries")}`;
-    this.list.show(kept);
-    if (!kept.length) this.list.window.replaceChildren(h("div", { class: "nbd-empty" }, "No step fits."));
+    const greatest = (one, two) => (two[by] ?? 0) - (one[by] ?? 0);
+    const units = unitsOf(this.rows, this.groups, isKept);
+    if (by !== "order") {
+      units.sort(greatest);
+      for (const unit of units) unit.kept?.sort(greatest);
+    }
+    const count = units.reduce((sum, unit) => sum + (unit.kept?.length ?? 1), 0);
+    this.count.textContent = count === this.rows.length ? many(count, "step") : `${count.toLocaleString("en")} of ${many(this.rows.length, "entry", "entries")}`;
+    this.list.show(units.flatMap((unit) => (unit.group ? [unit, ...(this.isOpen(unit) ? unit.kept : [])] : [unit])));
+    if (!count) this.list.window.replaceChildren(h("div", { class: "nbd-empty" }, "No step fits."));
+  }
+
+  /** Of a group of which only a few fit, these are shown; else the reader opens it. */
+  isOpen({ group, kept }) {
+    return this.unfolded.get(group.id) ?? (kept.length < group.count && kept.length <= FEW);
+  }
+
+  /** Many calls of one name in a row, such as the items of a map. */
+  groupRow(unit) {
+    const { group, kept } = unit;
+    const open = this.isOpen(unit);
+    const failed = group.failed ? `${group.failed.toLocaleString("en")} failed${group.error ? ` (${group.error})` : ""}` : group.error;
+    const shown = kept.length < group.count ? `${kept.length.toLocaleString("en")} shown` : "";
+    const remark = [`${group.done.toLocaleString("en")} of ${group.count.toLocaleString("en")} done`, failed, shown, group.why].filter(Boolean).join("; ");
+    const fold = () => {
+      this.unfolded.set(group.id, !open);
+      this.filter();
+    };
+    return h("button", { type: "button", class: "nbd-row nbd-group", "data-group": group.name, "data-state": group.state, "data-history": !group.current,
+      "aria-expanded": String(open), on: { click: fold } },
+      h("span", { class: "nbd-name", title: times(group.name, group.count) }, `${open ? "▾" : "▸"} ${group.name}`, h("span", { class: "nbd-dim" }, ` × ${group.count.toLocaleString("en")}`)),
+      stateOf(group.state, Object.entries(group.states).map(([state, count]) => `${count.toLocaleString("en")} ${state}`).join(", ")),
+      h("span", { class: "nbd-right nbd-number nbd-dim", title: "all together" }, group.began ? duration(group.took) : ""),
+      h("span", { class: "nbd-right nbd-number nbd-dim", title: "all together" }, group.size ? size(group.size) : ""),
+      h("span", { class: "nbd-dim", title: remark }, remark));
+  }
+
+  /** Open the group that an entry is in, and go there. */
+  openGroup(seq) {
+    const place = this.rows.findIndex((row) => row.seq === seq);
+    const group = this.groups.find((one) => one.start <= place && place < one.start + one.count);
+    if (!group) return;
+    this.unfolded.set(group.id, true);
+    this.filter();
+    const at = this.list.items.findIndex((item) => item.group === group);
+    if (at >= 0) this.list.top(at);
   }
 
   row(row) {
     const version = row.versions > 1 && !row.current ? ` @${row.version}` : "";
     const remark = row.error || row.why;
     const how = row.how === "replayed" && row.state === "done" ? "replayed" : row.state;
-    return h("button", { type: "button", class: "nbd-row nbd-step", "data-step": row.step, "data-seq": row.seq, "data-state": row.state,
+    const item = row.item && h("span", { class: "nbd-item nbd-dim" }, ` ${row.item}`);
+    return h("button", { type: "button", class: `nbd-row nbd-step${row.inside ? " nbd-inside" : ""}`, "data-step": row.step, "data-seq": row.seq, "data-state": row.state,
       "data-history": !row.current, "aria-current": String(row.seq === this.detail.seq), on: { click: () => this.openStep(row.seq) } },
-      h("span", { class: "nbd-name", title: row.step }, row.step, version && h("span", { class: "nbd-dim" }, version)), stateOf(how),
+      h("span", { class: "nbd-name", title: row.item ? `${row.step}: ${row.item}` : row.step }, row.step, item, version && h("span", { class: "nbd-dim" }, version)), stateOf(how),
       h("span", { class: "nbd-right nbd-number nbd-dim" }, row.began && row.state !== "damaged" ? duration(row.took) : ""),
       h("span", { class: "nbd-right nbd-number nbd-dim" }, row.size ? size(row.size) : ""),
       h("span", { class: "nbd-dim", title: remark }, row.attempts > 1 ? `attempt ${row.attempts}${remark ? "; " : ""}${remark}` : remark));
@@ -492,7 +549,7 @@ class Run {
   }
 
   async showStep(seq, focus) {
-    const place = this.list.items.findIndex((row) => row.seq === seq);
+    const place = this.list.items.findIndex((item) => item.seq === seq);
     await this.detail.open(seq, focus);
     if (place >= 0) this.list.reveal(place);
     this.mark();
@@ -505,7 +562,7 @@ class Run {
   }
 
   closeStep() {
-    const place = this.list.items.findIndex((row) => row.seq === this.detail.seq);
+    const place = this.list.items.findIndex((item) => item.seq === this.detail.seq);
     this.detail.close();
     this.mark();
     if (place >= 0) this.list.go(place);
@@ -522,9 +579,39 @@ function unpacked({ columns, texts, words, rows }) {
   return rows.map((values) => {
     for (const place of places) values[place] = words[values[place]];
     const row = Object.fromEntries(columns.map((name, place) => [name, values[place]]));
-    row.all = [row.step, row.state, row.type, row.error, row.why].join("\n").toLowerCase();
+    row.all = [row.step, row.item, row.state, row.type, row.error, row.why].join("\n").toLowerCase();
     return row;
   });
+}
+
+/** Give groups names by which they are known again after the run has gone on. */
+function named(groups) {
+  const seen = new Map();
+  for (const group of groups) {
+    const name = `${group.current} ${group.name}`;
+    seen.set(name, (seen.get(name) ?? 0) + 1);
+    group.id = `${seen.get(name)} ${name}`;
+  }
+  return groups;
+}
+
+/** The rows that are kept; of a group those are in its unit, which can be sorted among rows. */
+function unitsOf(rows, groups, isKept) {
+  const units = [];
+  let at = 0;
+  const single = (until) => {
+    for (; at < until; at++) if (isKept(rows[at])) units.push(rows[at]);
+  };
+  for (const group of groups) {
+    single(Math.min(group.start, rows.length));
+    const inside = rows.slice(group.start, group.start + group.count);
+    for (const row of inside) row.inside = true;
+    const kept = inside.filter(isKept);
+    if (kept.length) units.push({ group, kept, took: group.took, size: group.size, began: group.began });
+    at = Math.max(at, group.start + group.count);
+  }
+  single(rows.length);
+  return units;
 }
 
 function fits(row, filter) {
@@ -584,7 +671,8 @@ class Detail {
       fact("recorded", step.ended && `${when(step.ended)}, execution ${step.execution}`),
       fact("type", step.type), fact("size", step.size ? `${size(step.size)} (${step.serializer || "?"})` : ""));
     const said = [step.asks && `asked: ${step.asks}`, step.why && `why it ran: ${step.why}`, step.note, step.at_most_once && "called at most once"].filter(Boolean).join(" · ");
-    return [facts, said ? h("div", { class: "nbd-why nbd-dim" }, said) : ""];
+    const damaged = step.damaged ? h("div", { class: "nbd-damaged nbd-error", role: "alert" }, step.damaged) : "";
+    return [facts, damaged, said ? h("div", { class: "nbd-why nbd-dim" }, said) : ""];
   }
 
   versions(step) {
@@ -597,7 +685,15 @@ class Detail {
   actions(step) {
     const name = h("input", { class: "nbd-variable", "aria-label": "Name of the variable", spellcheck: "false", size: 12 });
     name.value = step.variable;
-    const load = () => this.explorer.act(() => this.explorer.kernel.ask({ do: "load", run: this.run.id, seq: step.seq, variable: name.value.trim() }));
+    const load = () => this.explorer.act(async () => {
+      try {
+        return await this.explorer.kernel.ask({ do: "load", run: this.run.id, seq: step.seq, variable: name.value.trim() });
+      } catch (error) {
+        // The value may be damaged, which nobody knew before it was read: the step says that from now on.
+        if (this.seq === step.seq) await this.open(step.seq, false);
+        throw error;
+      }
+    });
     name.addEventListener("keydown", (event) => event.key === "Enter" && !event.shiftKey && load());
     const loads = step.can.load ? [h("span", { class: "nbd-as" }, button("Load value", "load", load), "as", name)] : [];
     const rewind = step.can.rewind ? [button("Rewind to here", "rewind", () => this.ask("rewind"))] : [];
