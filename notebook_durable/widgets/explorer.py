@@ -190,7 +190,8 @@ class Explorer:
     def _plan_of(self, store: Store, request: Request) -> tuple[Plan, str]:
         if request.get("seq") is None:
             info = _info(store, request)
-            return forget(store, [read_log(store, info, payloads=False)], None), self._spell(store, "forget", info, None)
+            log = read_log(store, info, payloads=False)
+            return forget(store, [log], None), self._spell(store, "forget", info, None)
         shot, entry = self._entry(store, request)
         key, log = shot.versions[entry.seq].key, read_log(store, shot.log.info, payloads=False)
         if request["do"] == "rewind":
