@@ -30,13 +30,14 @@ __all__ = ["JournalView", "StepsView", "journal"]
 _UNSET: Any = object()
 
 
-def journal(store: str | os.PathLike[str] | Store | None = None) -> JournalView:
+def journal(store: str | os.PathLike[str] | Store | None = None, *, create: bool = False) -> JournalView:
     """Open the journal to look at it.
 
     As the last expression of a cell it shows its runs; ``journal().to_frame()`` gives its steps as a pandas frame.
 
     Args:
         store: the journal's folder; by default NOTEBOOK_DURABLE_STORE, else ``.durable`` in the working directory.
+        create: make one if there is none, to import into.
 
     Raises:
         ConfigurationError: if there is no journal there.
@@ -45,7 +46,7 @@ def journal(store: str | os.PathLike[str] | Store | None = None) -> JournalView:
     if store is not None:
         # `%durable` looks elsewhere: what the explorer lets people copy has to say where.
         expression = f"journal({os.fspath(store)!r})" if isinstance(store, (str, os.PathLike)) else "journal(store)"
-    return JournalView(Settings.resolve(store=store), expression)
+    return JournalView(Settings.resolve(store=store), expression, create=create)
 
 
 class JournalView(HistoryMethods):
@@ -54,14 +55,15 @@ class JournalView(HistoryMethods):
     Args:
         settings: where it is.
         expression: what to type in Python to get it; None if ``%durable`` looks into the same.
+        create: make a journal if there is none, to import into.
 
     Raises:
         ConfigurationError: if there is no journal there: looking creates none.
     """
 
-    def __init__(self, settings: Settings, expression: str | None = None) -> None:
+    def __init__(self, settings: Settings, expression: str | None = None, *, create: bool = False) -> None:
         folder = settings.folder
-        if folder is not None and not folder.is_dir():
+        if folder is not None and not folder.is_dir() and not create:
             raise ConfigurationError(
                 f"there is no journal at {folder}. Run a %%durable cell first, or name its folder: "
                 "journal(PATH) in Python, --store PATH in the shell."

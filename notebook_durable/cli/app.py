@@ -12,6 +12,7 @@ from notebook_durable.errors import ConfigurationError, DurableError
 from notebook_durable.history.commands import COMMANDS, agreed, carry_out, fill, settle
 from notebook_durable.history.removal import Plan
 from notebook_durable.history.values import Recorded
+from notebook_durable.history.verifying import VerifyView
 from notebook_durable.render import printable, runs_text
 from notebook_durable.view import JournalView, journal
 
@@ -30,8 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_intermixed_args(words[1:])
     view: JournalView | None = None
     try:
-        view = journal(options.store)
-        _act(view, words[0], options, parser)
+        view = journal(options.store, create=words[0] in COMMANDS and COMMANDS[words[0]].creates)
+        return _act(view, words[0], options, parser)
     except DurableError as error:
         print(f"notebook-durable: {error}", file=sys.stderr)
         return 1
@@ -41,13 +42,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     finally:
         if view is not None:
             view.close()
-    return 0
 
 
-def _act(view: JournalView, name: str, options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+def _act(view: JournalView, name: str, options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     if name == "ls":
         print(runs_text(view.runs(archived=options.archived), options.store or ".durable"))
-        return
+        return 0
     found = carry_out(view, COMMANDS[name], options, parser)
     if isinstance(found, Plan):
         done = settle(found, options, print, _ask)
@@ -57,6 +57,7 @@ def _act(view: JournalView, name: str, options: argparse.Namespace, parser: argp
         _give(found, options.to)
     else:
         print(found)
+    return int(isinstance(found, VerifyView) and found.damaged)
 
 
 def _give(found: Recorded, file: str | None) -> None:

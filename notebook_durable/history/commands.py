@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from notebook_durable.errors import ConfigurationError
+from notebook_durable.errors import ConfigurationError, UntrustedExportError
 from notebook_durable.history.removal import Plan
+from notebook_durable.history.verifying import Meter
 
 __all__ = ["COMMANDS", "Command", "agreed", "carry_out", "fill", "settle"]
 
@@ -32,16 +33,22 @@ class Command:
         options: by name, as argparse takes them.
         named: whether a workflow is named; None: it may be, and need not.
         step: whether a step may follow the name; "needed" if it must.
-        value: the last word is a value, unless an option of this name stands in its place.
+        value: what the last word is, unless an option of this name stands in its place.
+        what: what is named, for messages.
+        wants: what a message asks for that has only one word, and needs a name and a value.
+        creates: it makes a journal where there is none.
     """
 
     usage: str
     help: str
     act: Callable[[Any, argparse.Namespace], Any]
     options: Mapping[str, Mapping[str, Any]]
-    named: bool = True
+    named: bool | None = True
     step: str = ""
     value: str = ""
+    what: str = "the workflow"
+    wants: str = "the promise and the answer"
+    creates: bool = False
 
 
 def _resolve(view: Any, options: argparse.Namespace) -> Any:
@@ -73,6 +80,31 @@ def _gc(view: Any, options: argparse.Namespace) -> Any:
 
 def _recorded(view: Any, options: argparse.Namespace) -> Any:
     return view.recorded(options.name, options.step, key=options.key, run=options.run)
+
+
+def _verify(view: Any, _options: argparse.Namespace) -> Any:
+    meter = Meter()
+    try:
+        return view.verify(meter)
+    finally:
+        meter.end()
+
+
+def _export(view: Any, options: argparse.Namespace) -> Any:
+    return view.export(options.name, options.value, key=options.key, run=options.run, values=not options.no_values)
+
+
+def _import(view: Any, options: argparse.Namespace) -> Any:
+    name = getattr(options, "as")
+    how = {"name": " ".join(name) if name else None, "replace": options.replace, "values": not options.no_values}
+    if options.dry_run:
+        return view.plan_import(options.name, **how)
+    try:
+        return view.import_run(options.name, **how)
+    except UntrustedExportError:
+        if not options.trust:
+            raise
+        return view.plan_import(options.name, trust=True, **how)
 
 
 COMMANDS: Mapping[str, Command] = {
@@ -142,12 +174,39 @@ COMMANDS: Mapping[str, Command] = {
         },
         named=False,
     ),
+    "verify": Command(
+        "", "check every row and every value's bytes; changes nothing", _verify, {}, named=False,
+    ),
+    "stats": Command(
+        "[NAME] [--key KEY] [--run N]", "what takes how much room and time, by run; with NAME by step too",
+        lambda view, o: view.stats(o.name, key=o.key, run=o.run), {"--key": _KEY, "--run": _RUN}, named=None,
+    ),
+    "export": Command(
+        "NAME FILE [--key KEY] [--run N] [--no-values]", "a run into a file, for another machine", _export,
+        {
+            "--key": _KEY, "--run": _RUN,
+            "--no-values": {"action": "store_true", "help": "only to look at: its steps run again there"},
+        },
+        value="file", wants="the file",
+    ),
+    "import": Command(
+        "FILE [--as NAME] [--replace] [--no-values] [--trust] [--dry-run] [--yes]",
+        "a run out of a file that export has written", _import,
+        {
+            "--as": {"nargs": "+", "metavar": "NAME", "help": "the name that it gets here"},
+            "--replace": {"action": "store_true", "help": "archive the run of that name"},
+            "--no-values": {"action": "store_true", "help": "only to look at: its steps run again"},
+            "--trust": {"action": "store_true", "help": "believe a file of another key, if you agree"},
+            **_SURE,
+        },
+        what="the file", creates=True,
+    ),
 }  # fmt: skip
 
 
 def fill(parser: argparse.ArgumentParser, command: Command) -> argparse.ArgumentParser:
     """Give a parser the arguments of a command."""
-    if command.named:
+    if command.named is not False:
         metavar = "NAME" if not command.step else "NAME STEP" if command.step == "needed" else "NAME [STEP]"
         parser.add_argument("words", nargs="*", metavar=metavar, help="names with blanks may be put in quotes")
     for name, settings in command.options.items():
@@ -164,12 +223,14 @@ def carry_out(view: Any, command: Command, options: argparse.Namespace, parser: 
         options: of the parser that :func:`fill` made.
         parser: its ``error`` is called for what is missing.
     """
+    if command.named is None:
+        options.name = " ".join(options.words) or None
     if command.named:
         if not options.words:
-            parser.error("name the workflow")
-        if command.value and getattr(options, command.value) is None:
+            parser.error(f"name {command.what}")
+        if command.value and getattr(options, command.value, None) is None:
             if len(options.words) < 2:
-                parser.error(f"name the promise and the answer behind '{options.words[0]}'")
+                parser.error(f"name {command.wants} behind '{options.words[0]}'")
             options.value = options.words.pop()
         options.name, options.step = name_and_step(view, options.words, command, getattr(options, "step", None))
         if command.step == "needed" and options.step is None:

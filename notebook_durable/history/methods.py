@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -14,10 +15,13 @@ from notebook_durable.history.diff import DiffView, diff, sides
 from notebook_durable.history.listing import HistoryView, history
 from notebook_durable.history.log import RunLog, find_run, read_log
 from notebook_durable.history.removal import Plan, forget, rewind
+from notebook_durable.history.stats import StatsView, stats
+from notebook_durable.history.transfer import adopt, export, place, plan_import
 from notebook_durable.history.values import Recorded, recorded
+from notebook_durable.history.verifying import VerifyView, verify
 from notebook_durable.history.why import WhyView, why
 from notebook_durable.model import Ask, RunInfo
-from notebook_durable.protocols import Serializer, Store
+from notebook_durable.protocols import Checked, Serializer, Store
 
 __all__ = ["HistoryMethods"]
 
@@ -194,6 +198,115 @@ class HistoryMethods:
         if ask not in known:
             raise ConfigurationError(f"a run can be asked to {', '.join(known)}, not {ask!r:.80}")
         return tell(self._store, self._log(name, key, None), Ask(ask), step, now=time.time())
+
+    # -- keeping house
+
+    def verify(self, progress: Callable[[Checked], None] | None = None) -> VerifyView:
+        """Check every row and the bytes of every value. Nothing is changed.
+
+        Args:
+            progress: is told how far it is.
+
+        Returns:
+            What was found: ``.problems``, ``.damaged``.
+
+        Raises:
+            UntrustedJournalError: if the journal was written with another key.
+        """
+        return verify(self._store, progress)
+
+    def stats(self, name: str | None = None, *, key: str | None = None, run: int | None = None) -> StatsView:
+        """Say what takes how much room and time, by run; the largest first.
+
+        Args:
+            name: only this workflow, by step too.
+            key: only runs with this key.
+            run: only the run with this number.
+
+        Returns:
+            ``.runs``, ``.steps`` and ``.disk`` as data.
+        """
+        if name is None and (key is not None or run is not None):
+            raise ConfigurationError("--key and --run need the NAME of a workflow")
+        found = [one for one in self.runs(name, archived=True) if key is None or one.run.key == key]
+        if name is not None and (run is not None or not found):
+            found = [self.find(name, key, run)]
+        return stats(self._store, name, (read_log(self._store, one, payloads=False) for one in found), now=time.time())
+
+    def export(
+        self,
+        name: str,
+        file: str | os.PathLike[str],
+        *,
+        key: str | None = None,
+        run: int | None = None,
+        values: bool = True,
+    ) -> str:
+        """Write a run into a new file, for another machine: everything that is kept of it, authenticated with your key.
+
+        Args:
+            name: the workflow.
+            file: must not exist. Whoever can read it can read the run.
+            key: the run's key.
+            run: the run's number; None: the newest.
+            values: without them everything is shown, and the steps run again where the file is imported.
+
+        Returns:
+            What was done, for people.
+
+        Raises:
+            ConfigurationError: if there is no such run, or the file can't be written.
+        """
+        return export(self._store, self.find(name, key, run), place(file), values=values, now=time.time())
+
+    def import_run(
+        self,
+        file: str | os.PathLike[str],
+        *,
+        name: str | None = None,
+        replace: bool = False,
+        trust: bool = False,
+        values: bool = True,
+    ) -> str:
+        """Take in a run that :meth:`export` has written; its steps replay here.
+
+        Args:
+            file: the file.
+            name: the workflow's name here; None: as it was.
+            replace: archive a run of that name (it is not deleted).
+            trust: believe a file that was exported with another key, as you would a program: its values are unpickled
+                when they replay, which can run any code.
+            values: without them the steps run again; a file of another key need not be trusted for that.
+
+        Returns:
+            What was done, for people.
+
+        Raises:
+            UntrustedExportError: if it was exported with another key.
+            StoreError: if it is damaged.
+            ConfigurationError: if there is such a run already, or no such file.
+        """
+        return adopt(
+            self._store, place(file), name, replace=replace, trust=trust, values=values, now=time.time()
+        )  # fmt: skip
+
+    def plan_import(
+        self,
+        file: str | os.PathLike[str],
+        *,
+        name: str | None = None,
+        replace: bool = False,
+        trust: bool = False,
+        values: bool = True,
+    ) -> Plan:
+        """Show what is in an exported run, and which types would be unpickled; arguments as of :meth:`import_run`.
+
+        Returns:
+            What is in it; ``.apply()`` imports it.
+        """
+        return plan_import(
+            self._store, place(file), name, replace=replace, trust=trust, values=values, now=time.time()
+        )  # fmt: skip
 
     # -- taking away: what is returned shows what will go, and does it with `.apply()`
 

@@ -28,6 +28,8 @@ _OWN = {
 }
 _USAGE = {name: f"%durable {name} {command.usage}" for name, command in COMMANDS.items()} | _OWN
 _USAGE["load"] += " [--as VAR]"
+#: Behind these no name of a run stands first.
+_NAMELESS = ("gc", "verify", "import")
 _CELL_OPTIONS = ("--key", "--fresh", "--strict", "--no-output")
 #: Completing a step's name reads the run; of one with larger values that would take too long.
 _MOST_BYTES = 50_000_000
@@ -87,7 +89,7 @@ class _Magics:
             else:
                 self._display(found)
 
-        self._with_view(use)
+        self._with_view(use, create=command.creates)
 
     def _load(self, found: Recorded, variable: str | None) -> None:
         name = variable_for(found.step) if variable is None else variable
@@ -147,10 +149,10 @@ class _Magics:
         parser.add_argument("words", nargs="*")
         return parser
 
-    def _with_view(self, use: Callable[[JournalView], None]) -> None:
+    def _with_view(self, use: Callable[[JournalView], None], *, create: bool = False) -> None:
         from notebook_durable.view import JournalView
 
-        view = JournalView(self._extension.settings())
+        view = JournalView(self._extension.settings(), create=create)
         try:
             use(view)
         finally:
@@ -176,7 +178,7 @@ class _Magics:
             options.append("--as")
         if typing.startswith("-"):
             return [option for option in options if option.startswith(typing)]
-        if len(before) == 2 and name != "gc":
+        if len(before) == 2 and name not in _NAMELESS:
             return [found for found in self._names() if found.startswith(typing)]
         takes_step = name in COMMANDS and (COMMANDS[name].step or "--to" in options)
         steps = self._steps(" ".join(before[2:]).partition(" -")[0]) if takes_step else []
@@ -248,6 +250,12 @@ def add(extension: Extension) -> None:
                                                            delete all runs of NAME, or of one step, for good
             %durable gc [--keep-runs N] [--older-than 30d] [--max-size 10GB] [--dry-run] [--yes]
                                                            delete archived runs and history
+            %durable verify                                check every row and every value's bytes; changes nothing
+            %durable stats [NAME] [--key KEY] [--run N]    what takes how much room and time, by run and step
+            %durable export NAME FILE [--key KEY] [--run N] [--no-values]
+                                                           a run into a file, for another machine
+            %durable import FILE [--as NAME] [--replace] [--no-values] [--trust] [--dry-run] [--yes]
+                                                           a run out of a file that export has written
             %durable resolve NAME PROMISE VALUE [--reject [WHY]] [--key KEY]
                                                            answer a ctx.promise; --reject in place of VALUE ends it
             %durable tell NAME --retry|--give-up|--pause|--resume STEP | --stop [--key KEY]

@@ -51,7 +51,7 @@ def export(
     with writing(file, now) as writer:
         kept, members, lost = _values(entries, writer, pieces, values)
         rows = writer.rows(_lines(store, run_id, kept, members))
-        size = sum(entry.size for entry in kept)
+        size = sum(entry.value_size for entry in kept)
         lost += len(found) - len(entries)
         writer.finish(_manifest(store, info, kept, size, lost, values, now), rows, signer)
     return Exported(len(kept), size, lost, file.stat().st_size)

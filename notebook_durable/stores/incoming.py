@@ -18,7 +18,7 @@ from notebook_durable.stores.keys import Signer
 from notebook_durable.stores.runs import ranges_from
 from notebook_durable.stores.texts import hasher
 
-__all__ = ["Incoming", "incoming"]
+__all__ = ["Incoming", "incoming", "look"]
 
 _LEFT_OUT = "left out when it was imported"
 _JSON = "json"
@@ -90,6 +90,17 @@ def incoming(path: Path, signer: Signer, *, trust: bool, values: bool) -> Iterat
         if not signed and not trust and values:
             raise UntrustedExportError(str(path), signer.path)
         yield _checked(archive, signed or trust, values)
+
+
+@contextmanager
+def look(path: Path) -> Iterator[Incoming]:
+    """Open an exported run to say what is in it: checked for damage, and not for whose it is.
+
+    Raises:
+        StoreError, ConfigurationError: as :func:`incoming` does.
+    """
+    with opened(path) as archive:
+        yield _checked(archive, signed=False, values=True)
 
 
 def _checked(archive: Archive, signed: bool, values: bool) -> Incoming:
