@@ -463,14 +463,14 @@ class UntrustedJournalError(StoreError):
         remedy = {
             "moved": f"It is a key of yours, which lies at {found}. Type: "
             f"%config Durable.key_file = '{found}' (in the shell: export NOTEBOOK_DURABLE_KEY_FILE='{found}')",
-            "lost": f"It was a key of yours, at {found}, and is not there any more. Restore it from a backup, or point "
-            "NOTEBOOK_DURABLE_KEY_FILE or %config Durable.key_file at it. If it is gone for good, and nobody else could "
-            f'write to this journal since: %durable trust "{store}"',
+            "lost": f"It was a key of yours, at {found}, and is not there any more. Restore it from a backup, or "
+            "point NOTEBOOK_DURABLE_KEY_FILE or %config Durable.key_file at it. If it is gone for good, and nobody "
+            f'else could write to this journal since: %durable trust "{store}"',
         }.get(
             whose,
             f"That key was never yours, as far as is known here.{said} Listing it, previews and plain (JSON) values "
-            "work. If it is yours, from another machine, point NOTEBOOK_DURABLE_KEY_FILE or %config Durable.key_file at "
-            "that key; if you trust who made it as you would with a program of theirs: "
+            "work. If it is yours, from another machine, point NOTEBOOK_DURABLE_KEY_FILE or %config Durable.key_file "
+            "at that key; if you trust who made it as you would with a program of theirs: "
             f'%durable trust "{store}"',
         )
         super().__init__(

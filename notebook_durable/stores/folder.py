@@ -191,9 +191,9 @@ def _check_real(folder: Path, names: set[str]) -> None:
     for name in sorted(names):
         if (name in _OURS or name.startswith(f"{DATABASE}-")) and (folder / name).is_symlink():
             raise JournalFormatError(
-                f"{folder / name} is a symbolic link, and in a journal's folder nothing is: it would be written to, and "
-                "files in it deleted. Nothing was touched. To keep the journal elsewhere, move the whole folder, and "
-                "name it: NOTEBOOK_DURABLE_STORE or %config Durable.store."
+                f"{folder / name} is a symbolic link, and in a journal's folder nothing is: it would be written to, "
+                "and files in it deleted. Nothing was touched. To keep the journal elsewhere, move the whole folder, "
+                "and name it: NOTEBOOK_DURABLE_STORE or %config Durable.store."
             )
 
 

@@ -145,7 +145,8 @@ class RunLocks:
     def _open(self, file: Path) -> int:
         try:
             try:
-                return os.open(file, os.O_RDWR | os.O_CREAT | _NO_LINK, 0o600)  # not inherited by programs we start (PEP 446)
+                # Not inherited by programs we start (PEP 446).
+                return os.open(file, os.O_RDWR | os.O_CREAT | _NO_LINK, 0o600)
             except FileNotFoundError:
                 self._folder.mkdir(mode=0o700, exist_ok=True)
                 return os.open(file, os.O_RDWR | os.O_CREAT | _NO_LINK, 0o600)

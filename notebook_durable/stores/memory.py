@@ -36,7 +36,7 @@ from notebook_durable.model import (
     RunStatus,
 )
 from notebook_durable.parts import named_texts, parts_from
-from notebook_durable.protocols import Adopted, Checked, DiskUsage, Exported, Problem, Record
+from notebook_durable.protocols import Adopted, Checked, DiskUsage, Exported, Findings, Problem, Record
 from notebook_durable.stores import adopting, exporting
 from notebook_durable.stores.blobs import LARGEST_IN_ROW
 from notebook_durable.stores.incoming import Incoming, incoming

@@ -17,7 +17,7 @@ from __future__ import annotations
 import hmac
 import json
 import struct
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from notebook_durable.errors import StoreError

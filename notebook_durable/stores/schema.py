@@ -21,7 +21,18 @@ from notebook_durable.stores.driver import corrupt
 from notebook_durable.stores.keys import sync_folder
 from notebook_durable.stores.rows import Damaged
 
-__all__ = ["FORMAT", "Meta", "check_schema", "close", "connect", "maker", "open_database", "read_meta", "set_journal_mode", "upgrade"]
+__all__ = [
+    "FORMAT",
+    "Meta",
+    "check_schema",
+    "close",
+    "connect",
+    "maker",
+    "open_database",
+    "read_meta",
+    "set_journal_mode",
+    "upgrade",
+]
 
 FORMAT = 4
 #: "NbDu": says, at byte 68 of the file, that a SQLite database is ours.

@@ -9,7 +9,7 @@ import struct
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from notebook_durable.errors import (
@@ -18,7 +18,6 @@ from notebook_durable.errors import (
     RunOpenError,
     RunTakenOverError,
     StoreError,
-    UntrustedJournalError,
 )
 from notebook_durable.model import (
     Attempt,
@@ -54,6 +53,7 @@ from notebook_durable.stores.incoming import Incoming, incoming
 from notebook_durable.stores.keys import Signer
 from notebook_durable.stores.locks import AlreadyHeldError, RunLocks
 from notebook_durable.stores.runs import Run
+from notebook_durable.stores.trust_part import TrustPart
 from notebook_durable.stores.values import Values, is_plain
 
 __all__ = ["SqliteStore"]
@@ -90,7 +90,7 @@ def _log_notice(text: str) -> None:
     logging.getLogger("notebook_durable").warning("%s", text)
 
 
-class SqliteStore:
+class SqliteStore(TrustPart):
     """Keeps runs in ``journal.db`` of a folder; see the contract at ``protocols.Store``.
 
     Writing is for one thread at a time; ``runs``, ``read`` and ``attempts`` may be called from others meanwhile. A
@@ -135,10 +135,12 @@ class SqliteStore:
 
     def _open(self) -> None:
         try:
-            self._db = Connections(self._file, self._signer.key_id, self._network, self._on_notice, time.time())
+            self._db = Connections(
+                self._file, self._signer.key_id, self._network, self._on_notice, time.time(), self._signer.path
+            )
         except DRIVER_ERRORS as error:
             raise translate(error, self._file) from error
-        self._trusted = self._db.meta.key_id == self._signer.key_id
+        self._mine = self._db.meta.key_id == self._signer.key_id
         self._marks.clear()
 
     @property
@@ -168,6 +170,7 @@ class SqliteStore:
         self._check_trusted()
         with self._locked(run, owner):
             with self._transaction() as connection:
+                self._check_key(connection)
                 found = runs.newest(connection, run)
                 if self._network:
                     self._check_lease(found, owner, now)
@@ -207,12 +210,35 @@ class SqliteStore:
                 raise self._taken_over(claim, entry.name)
 
     def record(self, claim: Claim, entry: Entry, attempt: Attempt | None = None, extra: Extra | None = None) -> None:
-        """Write an entry's new state, with a failed attempt and what is kept for people. On disk on return."""
+        """Write an entry's new state, with a failed attempt and what is kept for people. On disk on return.
+
+        A large value and its row are waited for side by side, if the row is one that ``begin`` wrote just before. So a
+        power cut in this call may leave the row without its value: that is found out when the value is read, and the
+        step runs again, as it would have with the row of ``begin``. Not so for a step that must not run twice.
+        """
         if is_plain(entry):
             self._record(claim, entry, attempt, extra)
             return
-        with self._keeping(claim, (entry,)) as (kept,):
+        begun = self._unsynced.get(rows.place(claim.id, entry.seq))
+        if begun is None or attempt is not None or entry.at_most_once:
+            with self._keeping(claim, (entry,)) as (kept,):
+                self._record(claim, kept, attempt, extra)
+            return
+        with self._keeping(claim, (entry,), wait=False) as (kept,):
             self._record(claim, kept, attempt, extra)
+            try:
+                self._kept.wait()
+            except BaseException:
+                self._withdraw(claim, entry.seq, begun)
+                raise
+
+    def _withdraw(self, claim: Claim, seq: int, begun: tuple[object, ...]) -> None:
+        """Put an entry's row back whose value isn't on the disk. If that fails too, its value won't be believed."""
+        with suppress(StoreError), self._transaction() as connection:
+            if connection.execute(_PUT, begun).rowcount == 1 and seq in self._extras_of(claim):
+                who = self._identity("extras", claim.id, claim.run)
+                extras.keep(connection, claim.id, seq, None, who, self._signer)
+                self._extras_of(claim).discard(seq)
 
     def _record(self, claim: Claim, entry: Entry, attempt: Attempt | None, extra: Extra | None) -> None:
         values = self._values(claim, entry)
@@ -361,9 +387,9 @@ class SqliteStore:
         if entry.payload is None and not entry.blob:
             entry = next(iter(self.read(run_id, (entry.seq,))), entry)  # the caller didn't keep the bytes
         self._check_usable()
-        if not self._trusted and (entry.payload is None or entry.serializer != "json"):
-            raise UntrustedJournalError(self.location, self._signer.path)
-        if self._trusted and not entry.intact:
+        if not self._trusted:
+            return self._plain(entry)
+        if not entry.intact:
             raise DamagedValueError(str(entry.key), "its row in the journal was changed")
         return self._kept.payload(entry, lambda one: self._row_bytes(run_id, one))
 
@@ -379,9 +405,11 @@ class SqliteStore:
                         return bytes(row[25])
         return None
 
-    def _keeping(self, claim: Claim, entries: Sequence[Entry]) -> AbstractContextManager[Sequence[Entry]]:
+    def _keeping(
+        self, claim: Claim, entries: Sequence[Entry], *, wait: bool = True
+    ) -> AbstractContextManager[Sequence[Entry]]:
         self._check_usable()
-        return self._kept.keeping(entries, lambda one: self._row_bytes(claim.id, one))
+        return self._kept.keeping(entries, lambda one: self._row_bytes(claim.id, one), wait=wait)
 
     def detached(self, run_id: int) -> Sequence[Entry]:
         """Return what was recorded for a run by a kernel that had lost it, oldest first."""
@@ -420,6 +448,7 @@ class SqliteStore:
         """Leave a message for whoever executes a run, or will; on disk when this returns."""
         self._check_trusted()
         with self._transaction() as connection:
+            self._check_key(connection)
             run = runs.find(connection, run_id, self.location).run
             extras.post(connection, run_id, message, self._identity("mailbox", run_id, run), self._signer)
 
@@ -443,6 +472,7 @@ class SqliteStore:
             found = runs.find(connection, run_id, self.location)
         claim = Claim(run_id, found.run, found.number, found.epoch, 0, found.owner)
         with self._keeping(claim, entries) as kept, self._changing(run_id) as (connection, found):
+            self._check_key(connection)
             claim = Claim(run_id, found.run, found.number, found.epoch, 0, found.owner)
             connection.executemany(_PUT, [self._values(claim, entry) for entry in kept])
 
@@ -631,11 +661,6 @@ class SqliteStore:
         if self._closed:
             raise StoreError(f"the journal {self.location} was closed. Open it again.")
         self._db.check_process()
-
-    def _check_trusted(self) -> None:
-        self._check_usable()
-        if not self._trusted:
-            raise UntrustedJournalError(self.location, self._signer.path)
 
     def _reopen_if_gone(self) -> None:
         """Begin anew after somebody deleted or moved the journal away between two executions."""
