@@ -77,17 +77,21 @@ class Blobs:
 
     # -- writing
 
-    def write(self, data: bytes, buffers: Sequence[memoryview]) -> BlobRef | PackRef:
+    def write(self, data: bytes, buffers: Sequence[memoryview], *, last: bool = False) -> BlobRef | PackRef:
         """Write a value and return where it lies. It is on the disk after :meth:`wait`.
+
+        Args:
+            data, buffers: the value.
+            last: nothing else will be written before ``wait``.
 
         Raises:
             OSError: if that can't be; nothing may refer to what was written since the last ``wait`` then.
         """
-        return self.write_image(image_of(data, buffers))
+        return self.write_image(image_of(data, buffers), last=last)
 
-    def write_image(self, image: Image) -> BlobRef | PackRef:
+    def write_image(self, image: Image, *, last: bool = False) -> BlobRef | PackRef:
         """Write a value that is laid out already, as :meth:`write` does."""
-        return self._pack.append(image) if image.length <= LARGEST_IN_PACK else self._write_file(image)
+        return self._pack.append(image, last=last) if image.length <= LARGEST_IN_PACK else self._write_file(image)
 
     def wait(self) -> None:
         """Wait until all that was written is on the disk.
@@ -96,6 +100,10 @@ class Blobs:
             OSError: as :meth:`write` does.
         """
         self._pack.wait()
+
+    def start(self) -> None:
+        """Begin to wait, in another thread."""
+        self._pack.start()
 
     def give_up(self) -> None:
         """Throw away what was written since the last :meth:`wait`, as far as it lies in a pack."""

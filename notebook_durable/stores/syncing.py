@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
+from queue import SimpleQueue
 from typing import Any
 
-__all__ = ["Digesting", "sync_data", "sync_file", "write_at"]
+__all__ = ["Digesting", "Waiting", "reserve", "sync_data", "sync_file", "write_at"]
 
 #: Bytes per call, of large values and of others; after each call the disk is set to work on what it wrote.
 _CHUNK, _SMALL_CHUNK = 8 << 20, 1 << 19
@@ -70,6 +72,57 @@ class Digesting:
             self._thread.join()
 
 
+class Waiting:
+    """Waits for the disk in a thread of its own, while who asked for it writes something else."""
+
+    def __init__(self) -> None:
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._done: SimpleQueue[BaseException | None] = SimpleQueue()
+        self._has_thread = self._busy = False
+
+    def start(self, sync: Callable[[int], None], descriptor: int) -> None:
+        """Begin ``sync(descriptor)``; one at a time."""
+        if not self._has_thread:
+            try:
+                threading.Thread(target=_work, args=(self._jobs, self._done), name="durable-sync", daemon=True).start()
+            except RuntimeError:
+                self._done.put(_outcome(sync, descriptor))  # no thread can be started when the interpreter ends
+                self._busy = True
+                return
+            self._has_thread = True
+            weakref.finalize(self, self._jobs.put, None).atexit = False
+        self._busy = True
+        self._jobs.put((sync, descriptor))
+
+    def result(self) -> None:
+        """Wait until it is done; does nothing if nothing was begun. May be called again after an interrupt.
+
+        Raises:
+            OSError: as ``sync`` did.
+        """
+        if self._busy:
+            error = self._done.get()
+            self._busy = False
+            if error is not None:
+                raise error
+
+
+_Job = tuple[Callable[[int], None], int]
+
+
+def _work(jobs: SimpleQueue[_Job | None], done: SimpleQueue[BaseException | None]) -> None:
+    while (job := jobs.get()) is not None:
+        done.put(_outcome(*job))
+
+
+def _outcome(sync: Callable[[int], None], descriptor: int) -> BaseException | None:
+    try:
+        sync(descriptor)
+    except BaseException as error:  # noqa: BLE001  raised again where the result is asked for
+        return error
+    return None
+
+
 def write_at(descriptor: int, pieces: Sequence[memoryview], offset: int) -> None:
     """Write pieces one after the other from ``offset`` on, without waiting for the disk."""
     chunk = _CHUNK if sum(piece.nbytes for piece in pieces) > _CHUNK else _SMALL_CHUNK
@@ -101,6 +154,32 @@ def _batches(pieces: Sequence[memoryview], chunk: int) -> Iterator[list[memoryvi
                 batch, size = [], 0
     if batch:
         yield batch
+
+
+def reserve(descriptor: int, offset: int, length: int) -> bool:
+    """Reserve room on the disk beyond the end of a file, whose length stays; tell whether that was done.
+
+    A sync has less to write down then: the blocks are the file's already.
+    """
+    global _reserved
+    if _reserved is None:
+        _reserved = _reserver()
+    return _reserved(descriptor, offset, length)
+
+
+def _reserver() -> Callable[[int, int, int], bool]:
+    try:
+        import ctypes
+
+        allocate = ctypes.CDLL(None).fallocate
+        allocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
+    except (ImportError, OSError, AttributeError, TypeError):
+        return lambda _descriptor, _offset, _length: False
+    keep_size = 1  # FALLOC_FL_KEEP_SIZE
+    return lambda descriptor, offset, length: allocate(descriptor, keep_size, offset, length) == 0
+
+
+_reserved: Callable[[int, int, int], bool] | None = None
 
 
 def _sender() -> Callable[[int, int, int], Any]:

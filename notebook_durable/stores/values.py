@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from notebook_durable.errors import DamagedValueError
+from notebook_durable.errors import DamagedValueError, StoreError
 from notebook_durable.model import Entry, Payload
 from notebook_durable.stores.blobs import LARGEST_IN_ROW, Blobs, Parts, Unbelievable
 from notebook_durable.stores.driver import DRIVER_ERRORS, translate
@@ -48,8 +48,14 @@ class Values:
         self.gate.close()
 
     @contextmanager
-    def keeping(self, entries: Sequence[Entry], fetch: Fetch) -> Iterator[Sequence[Entry]]:
+    def keeping(self, entries: Sequence[Entry], fetch: Fetch, *, wait: bool = True) -> Iterator[Sequence[Entry]]:
         """Write what is too large for a row, and give the entries as their rows are to be. Commit inside the block.
+
+        Args:
+            entries: what is to be written.
+            fetch: returns what lies in an entry's row.
+            wait: the values are on the disk when the block begins. Else the disk is at work on them, and the block has
+                to call :meth:`wait` when it has written its rows.
 
         Raises:
             JournalUnwritableError: on a full disk and the like; nothing is left of the value then.
@@ -60,16 +66,32 @@ class Values:
         with self.gate.writing():
             try:
                 try:
-                    kept = [self._kept(entry, fetch) for entry in entries]
-                    self.blobs.wait()
+                    kept = [self._kept(entry, fetch, last=not wait and len(entries) == 1) for entry in entries]
+                    self.blobs.wait() if wait else self.blobs.start()
                 except BaseException:
                     self.blobs.give_up()
                     raise
             except DRIVER_ERRORS as error:
                 raise translate(error, self._folder) from error
-            yield kept
+            try:
+                yield kept
+            except BaseException:
+                with suppress(StoreError):
+                    self.wait()
+                raise
 
-    def _kept(self, entry: Entry, fetch: Fetch) -> Entry:
+    def wait(self) -> None:
+        """Wait until all values are on the disk.
+
+        Raises:
+            JournalUnwritableError: if that can't be; what was written since the last wait is thrown away.
+        """
+        try:
+            self.blobs.wait()
+        except DRIVER_ERRORS as error:
+            raise translate(error, self._folder) from error
+
+    def _kept(self, entry: Entry, fetch: Fetch, *, last: bool) -> Entry:
         if is_plain(entry):
             return entry
         if entry.payload is None:
@@ -79,7 +101,7 @@ class Values:
         lengths = [len(entry.payload), *(buffer.nbytes for buffer in buffers)]
         size = sum(lengths)
         if size > LARGEST_IN_ROW:
-            reference = str(self.blobs.write(entry.payload, buffers))
+            reference = str(self.blobs.write(entry.payload, buffers, last=last))
             return entry._replace(payload=None, buffers=(), size=size, blob=reference)
         if not buffers:
             return entry._replace(size=size, blob="")
