@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import platform
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +25,9 @@ from notebook_durable.retry import RetryPolicy
 from notebook_durable.serializers.codec import DefaultCodec
 from notebook_durable.signals import SigintGuard
 from notebook_durable.stores.keys import Signer, default_key_path, load_key
+from notebook_durable.stores.room import room_of
 from notebook_durable.stores.sqlite import SqliteStore
+from notebook_durable.units import byte_count
 
 __all__ = ["FOLDER", "Settings", "open_session", "open_store", "this_process"]
 
@@ -33,6 +37,9 @@ FOLDER = ".durable"
 _ENV_STORE = "NOTEBOOK_DURABLE_STORE"
 _ENV_KEY_FILE = "NOTEBOOK_DURABLE_KEY_FILE"
 _ENV_MAX_ATTEMPTS = "NOTEBOOK_DURABLE_MAX_ATTEMPTS"
+_ENV_WARN_SIZE = "NOTEBOOK_DURABLE_WARN_SIZE"
+#: Bytes of a journal that are said to be many, if nobody says otherwise.
+_WARN_SIZE = 10 * 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +51,14 @@ class Settings:
         store: the journal's folder, or a Store object; None: ``.durable`` in ``start_dir``.
         key_file: where the key is that entries are authenticated with; None: in Jupyter's data folder.
         max_attempts: bound for steps that don't set their own; None: no limit.
+        warn_size: bytes from which on it is said that the journal is large; 0: never.
     """
 
     start_dir: Path
     store: Path | Store | None = None
     key_file: Path | None = None
     max_attempts: int | None = None
+    warn_size: int = _WARN_SIZE
 
     @classmethod
     def resolve(
@@ -59,6 +68,7 @@ class Settings:
         store: str | os.PathLike[str] | Store | None = None,
         key_file: str | os.PathLike[str] | None = None,
         max_attempts: int | None = None,
+        warn_size: str | int | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> Settings:
         """Read settings from the arguments, then the environment, then the defaults.
@@ -75,11 +85,14 @@ class Settings:
         if max_attempts is None and env.get(_ENV_MAX_ATTEMPTS):
             max_attempts = _whole_number(env[_ENV_MAX_ATTEMPTS], _ENV_MAX_ATTEMPTS)
         RetryPolicy(max_attempts=max_attempts)  # checks it
+        if warn_size is None:
+            warn_size = env.get(_ENV_WARN_SIZE) or _WARN_SIZE
         return cls(
             start_dir=base,
             store=_place(base, store),
             key_file=None if key_file is None else _folder(base, key_file, "key_file"),
             max_attempts=max_attempts,
+            warn_size=byte_count(warn_size),
         )
 
     @property
@@ -188,7 +201,7 @@ def open_session(
     if policy.max_attempts is None:
         policy = policy.override(max_attempts=settings.max_attempts)
     try:
-        return Session(
+        session = Session(
             run,
             ports,
             this_process(),
@@ -202,6 +215,17 @@ def open_session(
         if owns:
             store.close()
         raise
+    if settings.folder is not None:
+        _tell_of_room(session, settings, notice or logging.getLogger("notebook_durable").warning)
+    return session
+
+
+def _tell_of_room(session: Session, settings: Settings, notice: Callable[[str], None]) -> None:
+    """Say before the steps run that the disk is nearly full, or that the journal has become large."""
+    last = session.claim.execution - 1
+    wrote = sum(entry.value_size for entry in session.journal.all() if entry.execution == last)
+    for text in room_of(Path(session.store.location)).beginning(wrote, settings.warn_size, time.monotonic()):
+        notice(text)
 
 
 @functools.cache

@@ -10,6 +10,7 @@ from traitlets import Bool, List, TraitError, validate
 from traitlets.config import Configurable
 
 from notebook_durable.errors import ConfigurationError
+from notebook_durable.units import byte_count
 
 __all__ = ["Durable"]
 
@@ -23,6 +24,10 @@ class Durable(Configurable):
     key_file = AnyTrait(None, help="File of the key that marks journal entries as yours.").tag(config=True)
     max_attempts = AnyTrait(
         None, help="Calls of each step in all, unless the step says otherwise. None: no limit."
+    ).tag(config=True)
+
+    warn_size = AnyTrait(
+        None, help="From which size on the journal is said to be large, such as '50GB'. Default: 10GB. 0: never."
     ).tag(config=True)
 
     lint = Bool(
@@ -88,6 +93,19 @@ class Durable(Configurable):
             if not callable(getattr(one, "notify", None)):
                 raise TraitError(f"Durable.observers takes objects with a method notify(event), not {one!r:.80}")
         return proposal["value"]
+
+    @validate("warn_size")
+    def _a_size(self, proposal: dict[str, Any]) -> Any:
+        value = proposal["value"]
+        if value is None:
+            return None
+        try:
+            if isinstance(value, (str, int)) and not isinstance(value, bool):
+                byte_count(value)
+                return value
+        except ConfigurationError:
+            pass  # told below
+        raise TraitError(f"Durable.warn_size must be a size such as '50GB', a number of bytes, or 0, not {value!r:.80}")
 
     @validate("max_attempts")
     def _a_count(self, proposal: dict[str, Any]) -> int | None:

@@ -80,6 +80,7 @@ class Extension:
             store=config.store if config.store is not None else self._store,
             key_file=config.key_file,
             max_attempts=config.max_attempts,
+            warn_size=config.warn_size,
         )
 
     def notebook(self) -> Path | None:

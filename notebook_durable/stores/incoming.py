@@ -160,7 +160,7 @@ class _Seen:
 
     def add(self, entry: Entry, member: Member | None) -> None:
         self.entries += 1
-        self.size += entry.size if member is None else member.length
+        self.size += entry.size
         if member is not None:
             self.members[entry.seq] = member
         if (member is not None or entry.payload is not None) and entry.serializer != _JSON:

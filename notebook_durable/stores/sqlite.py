@@ -52,6 +52,7 @@ from notebook_durable.stores.driver import DRIVER_ERRORS, translate
 from notebook_durable.stores.incoming import Incoming, incoming
 from notebook_durable.stores.keys import Signer
 from notebook_durable.stores.locks import AlreadyHeldError, RunLocks
+from notebook_durable.stores.room import LARGE, room_of
 from notebook_durable.stores.runs import Run
 from notebook_durable.stores.trust_part import TrustPart
 from notebook_durable.stores.values import Values, is_plain
@@ -409,6 +410,9 @@ class SqliteStore(TrustPart):
         self, claim: Claim, entries: Sequence[Entry], *, wait: bool = True
     ) -> AbstractContextManager[Sequence[Entry]]:
         self._check_usable()
+        size = sum(entry.size for entry in entries if entry.payload is not None)
+        if size >= LARGE and (said := room_of(self._folder).before(size)):
+            self._on_notice(said)
         return self._kept.keeping(entries, lambda one: self._row_bytes(claim.id, one), wait=wait)
 
     def detached(self, run_id: int) -> Sequence[Entry]:
