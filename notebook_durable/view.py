@@ -11,14 +11,16 @@ import re
 import sys
 import weakref
 from collections.abc import Sequence
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 from notebook_durable.errors import ConfigurationError, DamagedValueError, OutdatedValueError, UntrustedJournalError
 from notebook_durable.history.log import read_log
 from notebook_durable.history.methods import HistoryMethods
+from notebook_durable.history.trusting import doubt
 from notebook_durable.model import Entry, EntryStatus, RunInfo
 from notebook_durable.protocols import Store
-from notebook_durable.render import STEP_COLUMNS, runs_html, runs_text, step_record, steps_html, steps_text
+from notebook_durable.render import STEP_COLUMNS, printable, runs_html, runs_text, step_record, steps_html, steps_text
 from notebook_durable.serializers.codec import DefaultCodec
 from notebook_durable.wiring import Settings, open_store
 
@@ -102,11 +104,18 @@ class JournalView(HistoryMethods):
             frame[column] = pd.to_datetime(frame[column], unit="s", utc=True, errors="coerce")
         return frame
 
+    @property
+    def doubt(self) -> str:
+        """Why nothing in it is believed, with what to do; "" if it was written with the key in use."""
+        return doubt(self._store)
+
     def __repr__(self) -> str:
-        return runs_text(self.runs(), self._store.location)
+        said = printable(self.doubt)
+        return runs_text(self.runs(), self._store.location) + (f"\n{said}" if said else "")
 
     def _repr_html_(self) -> str:
-        return runs_html(self.runs(), self._store.location)
+        said = printable(self.doubt)
+        return runs_html(self.runs(), self._store.location) + (f"<p>{escape(said)}</p>" if said else "")
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         """Beside the table, in a notebook that can show it: the explorer."""

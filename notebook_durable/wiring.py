@@ -25,6 +25,7 @@ from notebook_durable.retry import RetryPolicy
 from notebook_durable.serializers.codec import DefaultCodec
 from notebook_durable.signals import SigintGuard
 from notebook_durable.stores.keys import Signer, default_key_path, load_key
+from notebook_durable.stores.known_keys import known_at, remember
 from notebook_durable.stores.room import room_of
 from notebook_durable.stores.sqlite import SqliteStore
 from notebook_durable.units import byte_count
@@ -144,11 +145,34 @@ def open_store(settings: Settings, notice: Callable[[str], None] | None = None) 
     if folder is None:
         assert not isinstance(settings.store, (Path, type(None)))  # noqa: S101  that is what folder says
         return settings.store
-    key_path = settings.key_file or default_key_path()
-    signer = Signer(load_key(key_path), str(key_path))
+    signer = _signer(settings.key_file or default_key_path(), notice)
     if notice is None:
         return SqliteStore(folder, signer)
     return SqliteStore(folder, signer, on_notice=notice)
+
+
+def _signer(path: Path, notice: Callable[[str], None] | None) -> Signer:
+    """Load the key, making it if there is none, and remember that it is this user's."""
+
+    def tell(text: str) -> None:
+        if (str(path), text) not in _told:  # a journal is opened for each cell
+            _told.add((str(path), text))
+            (notice or logging.getLogger("notebook_durable").warning)(text)
+
+    def made() -> None:
+        if known_at(path):
+            tell(
+                f"there was no key at {path} any more, so a new one was made. Journals that you wrote with the one "
+                "that was there are not believed now: put it back if you have a backup, or see %durable trust."
+            )
+
+    signer = Signer(load_key(path, tell, made), str(path))
+    remember(signer.key_id, path)
+    return signer
+
+
+#: What was said about a key file already.
+_told: set[tuple[str, str]] = set()
 
 
 def open_session(

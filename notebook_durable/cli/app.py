@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from notebook_durable.errors import ConfigurationError, DurableError
-from notebook_durable.history.commands import COMMANDS, agreed, carry_out, fill, settle
+from notebook_durable.history.commands import COMMANDS, JOURNAL, agreed, carry_out, fill, settle
 from notebook_durable.history.removal import Plan
+from notebook_durable.history.trusting import journal_at
 from notebook_durable.history.values import Recorded
 from notebook_durable.history.verifying import VerifyView
 from notebook_durable.render import printable, runs_text
@@ -31,7 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_intermixed_args(words[1:])
     view: JournalView | None = None
     try:
-        view = journal(options.store, create=words[0] in COMMANDS and COMMANDS[words[0]].creates)
+        named = getattr(options, JOURNAL, None)
+        store = options.store if named is None else journal_at(named)
+        view = journal(store, create=words[0] in COMMANDS and COMMANDS[words[0]].creates)
         return _act(view, words[0], options, parser)
     except DurableError as error:
         print(f"notebook-durable: {error}", file=sys.stderr)
@@ -47,6 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _act(view: JournalView, name: str, options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     if name == "ls":
         print(runs_text(view.runs(archived=options.archived), options.store or ".durable"))
+        if view.doubt:
+            print(printable(view.doubt))
         return 0
     found = carry_out(view, COMMANDS[name], options, parser)
     if isinstance(found, Plan):

@@ -11,8 +11,10 @@ from notebook_durable.errors import ConfigurationError, UntrustedExportError
 from notebook_durable.history.removal import Plan
 from notebook_durable.history.verifying import Meter
 
-__all__ = ["COMMANDS", "Command", "agreed", "carry_out", "fill", "settle"]
+__all__ = ["COMMANDS", "JOURNAL", "Command", "agreed", "carry_out", "fill", "settle"]
 
+#: The option that names another journal than the one in use.
+JOURNAL = "journal"
 _KEY = {"metavar": "KEY", "help": "the run's key, if the workflow has several"}
 _RUN = {"type": int, "metavar": "N", "help": "the run's number; archived ones too (see history)"}
 _STEP = {"metavar": "STEP", "help": "the step, where a name with blanks could mean two things"}
@@ -200,6 +202,17 @@ COMMANDS: Mapping[str, Command] = {
             **_SURE,
         },
         what="the file", creates=True,
+    ),
+    "trust": Command(
+        "[PATH] [--key-file PATH] [--dry-run] [--yes]",
+        "believe a journal that was written with another key, after saying what that means",
+        lambda view, o: view.trust(key_file=o.key_file),
+        {
+            JOURNAL: {"nargs": "?", "metavar": "PATH", "help": "the journal (default: the one in use)"},
+            "--key-file": {"metavar": "PATH", "help": "the key that it was written with: then everything is checked"},
+            **_SURE,
+        },
+        named=False,
     ),
 }  # fmt: skip
 

@@ -17,6 +17,7 @@ from notebook_durable.history.log import RunLog, find_run, read_log
 from notebook_durable.history.removal import Plan, forget, rewind
 from notebook_durable.history.stats import StatsView, stats
 from notebook_durable.history.transfer import adopt, export, place, plan_import
+from notebook_durable.history.trusting import TrustPlan, trust
 from notebook_durable.history.values import Recorded, recorded
 from notebook_durable.history.verifying import VerifyView, verify
 from notebook_durable.history.why import WhyView, why
@@ -232,6 +233,22 @@ class HistoryMethods:
         if name is not None and (run is not None or not found):
             found = [self.find(name, key, run)]
         return stats(self._store, name, (read_log(self._store, one, payloads=False) for one in found), now=time.time())
+
+    def trust(self, *, key_file: str | os.PathLike[str] | None = None) -> TrustPlan:
+        """Plan to believe a journal that was written with another key: its values are unpickled from then on.
+
+        Args:
+            key_file: the key that it was written with, if it is at hand: every mark and every value is checked then,
+                and what fails is not signed.
+
+        Returns:
+            What is in the journal, and what trusting it means; ``.apply()`` signs it with your key.
+
+        Raises:
+            ConfigurationError: if ``key_file`` is another key.
+            RunBusyError, RunOpenError: if a run of it is executed.
+        """
+        return trust(self._store, None if key_file is None else place(key_file))
 
     def export(
         self,

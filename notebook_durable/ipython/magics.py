@@ -10,8 +10,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from notebook_durable.errors import ConfigurationError, DurableError
-from notebook_durable.history.commands import COMMANDS, Command, agreed, carry_out, fill, settle
+from notebook_durable.history.commands import COMMANDS, JOURNAL, Command, agreed, carry_out, fill, settle
 from notebook_durable.history.removal import Plan
+from notebook_durable.history.trusting import journal_at
 from notebook_durable.history.values import Recorded, variable_for
 from notebook_durable.ipython.identity import split
 
@@ -29,7 +30,7 @@ _OWN = {
 _USAGE = {name: f"%durable {name} {command.usage}" for name, command in COMMANDS.items()} | _OWN
 _USAGE["load"] += " [--as VAR]"
 #: Behind these no name of a run stands first.
-_NAMELESS = ("gc", "verify", "import")
+_NAMELESS = ("gc", "verify", "import", "trust")
 _CELL_OPTIONS = ("--key", "--fresh", "--strict", "--no-output")
 #: Completing a step's name reads the run; of one with larger values that would take too long.
 _MOST_BYTES = 50_000_000
@@ -89,7 +90,7 @@ class _Magics:
             else:
                 self._display(found)
 
-        self._with_view(use, create=command.creates)
+        self._with_view(use, create=command.creates, place=getattr(options, JOURNAL, None))
 
     def _load(self, found: Recorded, variable: str | None) -> None:
         name = variable_for(found.step) if variable is None else variable
@@ -149,10 +150,11 @@ class _Magics:
         parser.add_argument("words", nargs="*")
         return parser
 
-    def _with_view(self, use: Callable[[JournalView], None], *, create: bool = False) -> None:
+    def _with_view(self, use: Callable[[JournalView], None], *, create: bool = False, place: str | None = None) -> None:
         from notebook_durable.view import JournalView
 
-        view = JournalView(self._extension.settings(), create=create)
+        settings = self._extension.settings()
+        view = JournalView(settings if place is None else settings.using(store=journal_at(place)), create=create)
         try:
             use(view)
         finally:
@@ -174,6 +176,7 @@ class _Magics:
             return [command for command in _USAGE if command.startswith(typing)]
         name = before[1]
         options = list(COMMANDS[name].options) if name in COMMANDS else ["--key"] if name == "outcome" else []
+        options = [option for option in options if option.startswith("-")]  # a path has no name to be typed
         if name == "load":
             options.append("--as")
         if typing.startswith("-"):
@@ -256,6 +259,8 @@ def add(extension: Extension) -> None:
                                                            a run into a file, for another machine
             %durable import FILE [--as NAME] [--replace] [--no-values] [--trust] [--dry-run] [--yes]
                                                            a run out of a file that export has written
+            %durable trust [PATH] [--key-file PATH] [--dry-run] [--yes]
+                                                           believe a journal that was written with another key
             %durable resolve NAME PROMISE VALUE [--reject [WHY]] [--key KEY]
                                                            answer a ctx.promise; --reject in place of VALUE ends it
             %durable tell NAME --retry|--give-up|--pause|--resume STEP | --stop [--key KEY]
