@@ -493,12 +493,13 @@ class UntrustedExportError(UntrustedJournalError):
     """
 
     def __init__(self, file: str, key_file: str) -> None:
+        typed = f'"{file}"' if " " in file else file
         StoreError.__init__(
             self,
             f"{file} was exported with another key than {key_file}, so nobody can tell who wrote what is in it, and "
             "nothing was imported: a value that replays is unpickled, and that can run any code. Type one of\n"
-            f"    %durable import {file} --trust        (lists what will be unpickled, and asks)\n"
-            f"    %durable import {file} --no-values    (only to look at: its steps run again)\n"
+            f"    %durable import {typed} --trust        (lists what will be unpickled, and asks)\n"
+            f"    %durable import {typed} --no-values    (only to look at: its steps run again)\n"
             "If it is yours, from another machine: NOTEBOOK_DURABLE_KEY_FILE or %config Durable.key_file can name a "
             "copy of that machine's key.",
         )

@@ -454,13 +454,20 @@ class Findings(NamedTuple):
 
 
 class DiskUsage(NamedTuple):
-    """Bytes on the disk: of the database, of large values, of middle-sized ones, of damaged ones; None: unknown."""
+    """Bytes on the disk; None: unknown.
+
+    Attributes:
+        database, blobs, packs, quarantine: of the database, of large values, of middle-sized ones, of damaged ones.
+        free: that can still be written.
+        unneeded: of ``blobs`` and ``packs``, those of files that no entry refers to: ``Store.sweep`` frees them.
+    """
 
     database: int
     blobs: int
     packs: int
     quarantine: int
     free: int | None
+    unneeded: int = 0
 
 
 class Executor(Protocol):

@@ -77,7 +77,11 @@ def _diff(view: Any, options: argparse.Namespace) -> Any:
 
 
 def _gc(view: Any, options: argparse.Namespace) -> Any:
-    return view.gc(keep_runs=options.keep_runs, older_than=options.older_than, max_size=options.max_size)
+    plan = view.gc(keep_runs=options.keep_runs, older_than=options.older_than, max_size=options.max_size)
+    if plan or options.dry_run:
+        return plan
+    _, _, won = plan.apply().partition("; ")  # files that nothing needs are deleted all the same, and nobody is asked
+    return f"{plan!r}\n{won}" if won else plan
 
 
 def _recorded(view: Any, options: argparse.Namespace) -> Any:

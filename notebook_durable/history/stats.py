@@ -132,10 +132,12 @@ def _disk(page: Page, store: Store, disk: DiskUsage, now: float) -> None:
         ]  # fmt: skip
         free = "" if disk.free is None else f"; {size(disk.free)} free there"
         page.line(f"On the disk: {size(taken)} in all ({', '.join(parts)}){free}")
+    if disk.unneeded:
+        page.line(f"%durable gc would free {size(disk.unneeded)} in files that no entry refers to any more")
     if plan:
         entries = "1 entry" if plan.entries == 1 else f"{plan.entries:,} entries"
         page.line(
             f"%durable gc would free {size(plan.size)}: {entries} of archived runs and history older than {DEFAULT_AGE}"
         )
-    else:
+    elif not disk.unneeded:
         page.line(f"%durable gc would free nothing: no archived run and no history is older than {DEFAULT_AGE}")

@@ -100,9 +100,9 @@ def plan_import(
         exported, versions = about.get("exported_at"), str(about.get("versions", ""))
         entries = "1 entry" if found.entries == 1 else f"{found.entries:,} entries"
         page = Page(f"{file}: {entries} with {size(found.size)} of values")
-        page.line(
-            f"run '{found.run}', {found.status}, began {when(found.created_at)}, {len(found.executions)} executions"
-        )
+        count = len(found.executions)
+        executions = "1 execution" if count == 1 else f"{count} executions"
+        page.line(f"run '{found.run}', {found.status}, {executions}, began {when(found.created_at)}")
         if isinstance(exported, (int, float)):
             page.line(f"exported {when(exported)} by {versions:.100}")
         if values and found.types:

@@ -90,10 +90,8 @@ def _damage(store: Store, page: Page, damage: Sequence[Problem]) -> None:
     )
     again = len({(one.run_id, one.seq) for one in damage if one.seq >= 0})
     if again:
-        it = "1 step runs" if again == 1 else f"{again} steps run"
-        page.line(
-            f"{it} again when its cell does; everything else replays. Only steps with at_most_once=True ask first."
-        )
+        it = "1 step runs again when its cell does" if again == 1 else f"{again} steps run again when their cells do"
+        page.line(f"{it}; everything else replays. Only a step with at_most_once=True is not called again unasked.")
     if any(one.kind == "database" for one in damage):
         page.line("The database file itself is damaged: copy the journal's folder before you go on.")
 

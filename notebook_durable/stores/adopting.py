@@ -40,10 +40,11 @@ def check_name(found: object, run: RunId, file: Path) -> None:
         ConfigurationError: if there is one.
     """
     if found is not None:
+        typed = f'"{file}"' if " " in str(file) else file
         raise ConfigurationError(
             f"there is a run '{run}' already, so nothing was imported. Type one of\n"
-            f"    %durable import {file} --as NAME       (under another name)\n"
-            f"    %durable import {file} --replace       (in its place: the present one is archived, not deleted)"
+            f"    %durable import {typed} --as NAME       (under another name)\n"
+            f"    %durable import {typed} --replace       (in its place: the present one is archived, not deleted)"
         )
 
 

@@ -67,10 +67,17 @@ def collect(folder: Path, gate: Gate, references: Callable[[], Collection[str]])
     return True
 
 
-def disk_usage(folder: Path, database: Collection[Path]) -> DiskUsage:
-    """Count the bytes on the disk."""
+def disk_usage(folder: Path, database: Collection[Path], references: Collection[str]) -> DiskUsage:
+    """Count the bytes on the disk.
+
+    Args:
+        folder: the journal's folder.
+        database: the files of its database.
+        references: what its rows refer to.
+    """
     blobs, packs, apart = (sum(map(_size, (folder / name).glob("*"))) for name in (BLOBS, PACKS, QUARANTINE))
-    return DiskUsage(sum(map(_size, database)), blobs, packs, apart, free_space(folder))
+    idle = sum(map(_size, unneeded(folder, references)))
+    return DiskUsage(sum(map(_size, database)), blobs, packs, apart, free_space(folder), idle)
 
 
 def _size(path: Path) -> int:

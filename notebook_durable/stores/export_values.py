@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 
 from notebook_durable.errors import DamagedValueError
-from notebook_durable.stores.blobs import TEMPORARY
+from notebook_durable.stores.blobs import READING, TEMPORARY
 from notebook_durable.stores.folder import BLOBS, PACKS
 from notebook_durable.stores.keys import Signer, sync_folder
 from notebook_durable.stores.packs import SUFFIX
@@ -43,7 +43,7 @@ def pieces_of(folder: Path, signer: Signer, blob: str, step: str) -> Iterator[by
     else:
         path, offset = folder / PACKS / f"{reference.name}{SUFFIX}", reference.offset
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        descriptor = os.open(path, READING)
     except OSError as error:
         raise DamagedValueError(step, f"its file can't be opened: {error.strerror}") from error
     pieces = _reading(descriptor, offset, reference, signer, step)

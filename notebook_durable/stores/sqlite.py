@@ -510,7 +510,7 @@ class SqliteStore(TrustPart):
     def disk_usage(self) -> DiskUsage:
         """Count the bytes of the journal on the disk."""
         names = (self._file, self._file.with_name(f"{self._file.name}-wal"))
-        return collecting.disk_usage(self._folder, names)
+        return collecting.disk_usage(self._folder, names, self._references())
 
     def verify(self, progress: Callable[[Checked], None] | None = None) -> Sequence[Problem]:
         """Check every row's mark and every value's bytes, and look for files that nothing needs. Changes nothing."""
@@ -573,6 +573,7 @@ class SqliteStore(TrustPart):
                 return rows.identity(table, self._db.meta.journal_id, run_id, run)
 
             with self._transaction() as connection:
+                self._check_key(connection)
                 run_id, number = adopting.write(connection, found, run, entry_of, who, self._signer, now=now)
         replaced = None if present is None else present.number
         return Adopted(run_id, run, number, found.entries, found.size, replaced, found.signed)
