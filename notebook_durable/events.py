@@ -142,7 +142,9 @@ class MapProgress(Event):
         started_at: when the map began, in seconds since the epoch.
         errors: of the first items that failed or wait after a failure: name of the item, and error in one line.
         reason: why items ran that were recorded before, for people.
-        state: "running", "done", "failed" (an item's failure was raised), "interrupted" or "cancelled".
+        until: when the first of the waiting ones begins its next attempt, in seconds since the epoch; 0: none waits.
+        state: "running", "waiting" (all that is left waits, and takes requests), "done", "failed" (an item's failure
+            was raised), "interrupted" or "cancelled".
     """
 
     name: str
@@ -160,6 +162,7 @@ class MapProgress(Event):
     errors: tuple[tuple[str, str], ...] = ()
     reason: str = ""
     state: str = "running"
+    until: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,6 +140,7 @@ def _map(event: MapProgress) -> dict[str, Any]:
         "errors": [[redact(label), redact(error)] for label, error in event.errors],
         "reason": redact(event.reason),
         "state": event.state,
+        "until": event.until or None,
     }
 
 

@@ -11,19 +11,26 @@ from typing import Any, NamedTuple
 
 from notebook_durable.model import Ask
 
-__all__ = ["Controls", "Request"]
+__all__ = ["Controls", "Request", "together"]
 
 
 class Request(NamedTuple):
     """Something asked of a waiting step: what, the answer to a promise, and why (for people).
 
-    ``message`` is its number in the mailbox, 0 if it didn't come that way.
+    ``message`` is its number in the mailbox, 0 if it didn't come that way. ``together``: it is for all waiting items of
+    a map.
     """
 
     ask: Ask
     value: Any = None
     text: str = ""
     message: int = 0
+    together: bool = False
+
+
+def together(seq: int) -> int:
+    """Return the number under which the waiting items of a map are asked together; ``seq`` is its first item's."""
+    return -1 - seq
 
 
 class Controls:
@@ -68,7 +75,7 @@ class Controls:
         waiter = self._waiting.get(seq)
         if waiter is None:
             return False
-        waiter.put(request)
+        waiter.put(request if seq >= 0 else request._replace(together=True))
         return True
 
     def stop_after_step(self, on: bool = True) -> None:
@@ -87,13 +94,15 @@ class Controls:
         return seq in self._waiting
 
     @contextmanager
-    def waiting(self, seq: int) -> Iterator[_Waiter]:
-        """Take requests for a step during the block."""
-        waiter = self._waiting[seq] = _Waiter()
+    def waiting(self, *seqs: int) -> Iterator[_Waiter]:
+        """Take requests for a step, under one or several numbers, during the block."""
+        waiter = _Waiter()
+        self._waiting.update(dict.fromkeys(seqs, waiter))
         try:
             yield waiter
         finally:
-            del self._waiting[seq]
+            for seq in seqs:
+                del self._waiting[seq]
 
 
 class _Waiter:

@@ -243,7 +243,7 @@ class MapCallPlan:
         self.run = run = MapRun(session, spec, todo, self.values, results, progress)
         for old in self.superseded:
             run.commits.add((old, None, None))
-        progress.tell(0, 0, now=True)
+        progress.begin()
         return run
 
     def _why(self, todo: Sequence[Item], parts: Parts, texts: Mapping[str, str]) -> tuple[str, Entry | None]:

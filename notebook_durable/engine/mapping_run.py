@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from notebook_durable.engine import failures
-from notebook_durable.engine.controls import Request
+from notebook_durable.engine.controls import Request, together
 from notebook_durable.engine.effects import Begin
 from notebook_durable.engine.mapping_commit import Commits
 from notebook_durable.engine.mapping_items import Item, MapSpec
@@ -104,7 +104,7 @@ class MapRun:
             StoreError: if the disk refuses what was finished before: no more is begun then.
         """
         self.commits.check()
-        self._progress.tell(len(self._running), len(self._waiting))
+        self._progress.tell(len(self._running), len(self._waiting), self._waiting[0][0] if self._waiting else None)
         self.session.save_unsaved()
         self.session.stop_if_asked_between()
 
@@ -122,39 +122,46 @@ class MapRun:
     def wait(self) -> None:
         """Wait until the first of the waiting items is due; nothing else is to be done."""
         item, delay = self._rest()
-        with self.session.controls.waiting(item.place.seq) as waiter:
+        with self.session.controls.waiting(item.place.seq, together(self._progress.seq)) as waiter:
             self._clock.wait(waiter, delay, self.session.look_into_mailbox)
             self._obey(item, waiter.take())
 
     async def wait_async(self) -> None:
         """As :meth:`wait`, on the loop."""
         item, delay = self._rest()
-        with self.session.controls.waiting(item.place.seq) as waiter:
+        with self.session.controls.waiting(item.place.seq, together(self._progress.seq)) as waiter:
             await self._clock.wait_async(waiter, delay, self.session.look_into_mailbox)
             self._obey(item, waiter.take())
 
     def _rest(self) -> tuple[Item, float]:
         self.commits.flush()
-        self._progress.tell(0, len(self._waiting), now=True)
         due, item = self._waiting[0]
+        self._progress.tell(0, len(self._waiting), due, rests=True)
         return item, max(0.0, due - self._clock.monotonic())
 
     def _obey(self, item: Item, requests: Sequence[Request]) -> None:
-        """Somebody asked something of a waiting item."""
+        """Somebody asked something of a waiting item, or of all of them together."""
         for request in requests:
+            meant = {one for _, one in self._waiting} if request.together else {item}
             if request.ask is Ask.RETRY:
-                self._waiting = [(0.0 if one is item else due, one) for due, one in self._waiting]
+                self._waiting = [(0.0 if one in meant else due, one) for due, one in self._waiting]
                 heapq.heapify(self._waiting)
             elif request.ask is Ask.GIVE_UP:
-                self._waiting = [(due, one) for due, one in self._waiting if one is not item]
-                heapq.heapify(self._waiting)
-                last = RuntimeError("given up")
-                if item.history:
-                    last = RuntimeError(str(item.history[-1].error.get("message", "")))
                 reason = f"by hand{f': {request.text}' if request.text else ''}"
-                with self.session.guard.shield():
-                    self._give_up(item, self._terminal(item, reason, last), Failure.TERMINAL, 0.0)
+                for one in sorted(meant):
+                    if self.failure is None:  # else it ended the map: the others are left for next time
+                        self._end_by_hand(one, reason)
                 return
+
+    def _end_by_hand(self, item: Item, reason: str) -> None:
+        """Somebody has given a waiting item up."""
+        self._waiting = [(due, one) for due, one in self._waiting if one is not item]
+        heapq.heapify(self._waiting)
+        last = RuntimeError("given up")
+        if item.history:
+            last = RuntimeError(str(item.history[-1].error.get("message", "")))
+        with self.session.guard.shield():
+            self._give_up(item, self._terminal(item, reason, last), Failure.TERMINAL, 0.0)
 
     # -- one item
 
@@ -212,6 +219,8 @@ class MapRun:
         self.fresh.append(item)
         item.written = entry if entry.payload is None or entry.size < 4096 else entry._replace(payload=None, buffers=())
         self._progress.done += 1
+        if item.history:
+            self._progress.mended(item)
         if entry.value_type == "NoneType":
             self.effects.append(item.written)
         if entry.status is EntryStatus.UNSTORABLE and self.session.strict:

@@ -211,6 +211,7 @@ class Panel:
         self._maps[event.seq] = event
         row.state, row.bar = state_of(event), Bar.of(event)
         row.error, row.note = errors_of(event), event.reason if event.reason != "new" else ""
+        row.until = event.until
         if row.state in ACTIVE:
             self._active[row.seq] = row
         else:

@@ -10,7 +10,7 @@ from notebook_durable.redact import redact
 __all__ = ["Bar", "counted", "errors_of", "state_of"]
 
 _CELLS = 16
-_STATES = {"failed": "failed", "interrupted": "interrupted", "cancelled": "cancelled"}
+_STATES = {"waiting": "waiting", "failed": "failed", "interrupted": "interrupted", "cancelled": "cancelled"}
 
 
 class Bar(NamedTuple):
@@ -66,7 +66,7 @@ def errors_of(event: MapProgress) -> str:
 
 def counted(event: MapProgress) -> dict[str, int]:
     """What the items add to the counts of the panel, by state of a row."""
-    found = {"done": event.done, "failed": event.failed}
+    found = {"done": event.done, "failed": event.failed, "waiting": event.waiting}
     state = state_of(event)
     if state in ("running", "interrupted", "cancelled"):
         found[state] = 1

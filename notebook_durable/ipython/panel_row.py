@@ -118,7 +118,7 @@ class Row:
 
     def countdown(self, now: float) -> str:
         """Say how long it will go on waiting."""
-        word = _UNTIL.get(self.state)
+        word = _UNTIL.get("waiting" if self.bar is not None else self.state)
         return f"{word} {duration(max(0.0, self.until - now))}" if word and self.until else ""
 
     def asks(self) -> str:
@@ -146,7 +146,7 @@ class Row:
             "state": self.state,
             "since": self.since if self.state in ACTIVE else 0,
             "spent": round(self.spent, 3),
-            "until": self.until if self.state in _UNTIL else 0,
+            "until": self.until if self.state in _UNTIL or self.bar is not None else 0,
             "attempts": self.attempts(),
             "error": self.error,
             "traceback": self.traceback,

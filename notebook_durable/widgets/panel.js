@@ -18,6 +18,7 @@ const ACTIONS = {
   paused: [["retry", "Retry now"], ["resume", "Resume"], ["giveup", "Give up"]],
   sleeping: [["retry", "Wake now"]],
 };
+const MAP_ACTIONS = { waiting: [["retry", "Retry all now"], ["giveup", "Give up all"]] }; // of all items that wait
 const DEAF =
   "This kernel takes no clicks while the cell runs. Stop (■) ends it; finished steps replay next time.";
 const NOT_SENT = "Not sent: this kernel takes no clicks while the cell runs.";
@@ -69,7 +70,7 @@ function timeOf(row, now) {
 }
 
 function countdownOf(row, now) {
-  const word = UNTIL[row.state];
+  const word = row.bar ? UNTIL.waiting : UNTIL[row.state]; // some items of a map wait while others run
   if (!word || !row.until) return "";
   const left = Math.max(0, row.until - now);
   // Below 0.1 s the wait is over, whatever the kernel is busy with: "0.0 s" says that, milliseconds would flicker.
@@ -281,7 +282,7 @@ class RowView {
       if (!this.isOpen.delete(this.seq)) this.isOpen.add(this.seq);
       this.update(this.row);
     } else if (button.getAttribute("aria-disabled") !== "true") {
-      this.state.ask({ do: action, seq: this.seq });
+      this.state.ask({ do: action, seq: this.seq, ...(this.row.bar ? { map: true } : {}) });
     }
   }
 
@@ -331,12 +332,12 @@ class RowView {
   }
 
   updateActions(row) {
-    const wanted = this.state.running ? ACTIONS[row.state] || [] : [];
+    const wanted = this.state.running ? (row.bar ? MAP_ACTIONS : ACTIONS)[row.state] || [] : [];
     const old = new Map([...this.actions.children].map((one) => [one.dataset.action, one]));
     const buttons = wanted.map(([action, text]) => {
       const button = old.get(action) || this.button(action, text);
       say(button, text);
-      setFlag(button, "aria-label", `${text}: step ${row.name}`);
+      setFlag(button, "aria-label", row.bar ? `${text}: waiting items of ${row.name}` : `${text}: step ${row.name}`);
       return button;
     });
     if (buttons.length !== old.size || buttons.some((one, n) => this.actions.children[n] !== one)) {

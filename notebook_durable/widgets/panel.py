@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from notebook_durable.engine.controls import together
 from notebook_durable.errors import ConfigurationError
 from notebook_durable.question import Question
 
@@ -105,7 +106,8 @@ def obey(content: Mapping[str, Any], controls: Controls, question_of: Callable[[
     """Do what a click asks for.
 
     Args:
-        content: ``{"do": "retry" | "giveup" | "pause" | "resume", "seq": n}``, ``{"do": "stop", "on": bool}`` or
+        content: ``{"do": "retry" | "giveup" | "pause" | "resume", "seq": n}``, of a map's waiting items together with
+            ``"map": true`` ("retry" and "giveup"), ``{"do": "stop", "on": bool}`` or
             ``{"do": "answer", "seq": n, "value": ...}``; with a choice also ``"json"``: its exact JSON.
         controls: of the execution.
         question_of: returns what a step asks.
@@ -126,7 +128,7 @@ def obey(content: Mapping[str, Any], controls: Controls, question_of: Callable[[
         "resume": controls.resume,
     }
     if do in simple:
-        return "" if simple[do](seq) else _TOO_LATE
+        return "" if simple[do](together(seq) if content.get("map") else seq) else _TOO_LATE
     if do != "answer":
         return ""
     question = question_of(seq)

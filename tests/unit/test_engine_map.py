@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from lab import Outside
 
+from notebook_durable.engine.controls import together
 from notebook_durable.errors import (
     ConfigurationError,
     JournalUnwritableError,
@@ -376,8 +377,11 @@ def test_retries_let_others_go_first(lab, log):
     assert lab.clock.sleeps == [10.0, 20.0]
     assert [entry.attempts for entry in lab.entries()] == [1, 3, 1, 2, 1]
     assert len(lab.store.attempts(lab.run().id, 1)) == 2
-    label, error = lab.events.of(MapProgress)[-1].errors[0]
-    assert (label, error) == ("m #2", "ConnectionError: down 1")
+    rests = [event for event in lab.events.of(MapProgress) if event.state == "waiting"]
+    assert [(event.waiting, event.until - event.at) for event in rests] == [(2, 10.0), (1, 20.0)]
+    assert rests[0].errors == (("m #2", "ConnectionError: down 1"), ("m #4", "ConnectionError: down 3"))
+    assert rests[1].errors == (("m #2", "ConnectionError: down 1"),)  # the other one has made it
+    assert lab.events.of(MapProgress)[-1].errors == ()
 
 
 @pytest.mark.once
@@ -570,6 +574,49 @@ def test_a_waiting_item_can_be_hastened_and_given_up(lab):
     with pytest.raises(TerminalError, match="by hand: enough"):
         lab.play(body)
     assert len(tries) == 2
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("ask", ["retry", "give_up"])
+def test_waiting_items_can_be_asked_together(lab, ask):
+    """What is asked of the map is done for all items that wait; what is asked of one item, for that one."""
+    tries = []
+
+    def fn(item):
+        tries.append(item)
+        if item and tries.count(item) == 1:
+            raise ConnectionError(f"down {item}")
+        return item
+
+    def body(ctx):
+        lab.clock.after(1, lambda: getattr(lab.session.controls, ask)(together(0)))
+        return ctx.map("m", fn, range(4), initial_retry_interval=600, on_error="collect", ignore=["tries"])
+
+    found = lab.play(body)
+    if ask == "retry":
+        assert found == [0, 1, 2, 3]
+        assert lab.clock.sleeps == [1.0]
+        assert tries == [0, 1, 2, 3, 1, 2, 3]
+    else:
+        assert [type(one) for one in found] == [int, TerminalError, TerminalError, TerminalError]
+        assert "down 3" in str(found[3])
+        assert tries == [0, 1, 2, 3]
+
+
+@pytest.mark.once
+def test_giving_all_up_raises_the_first(lab):
+    """Where a failure is raised it is that of the first item; the others go on next time."""
+
+    def fn(item):
+        raise ConnectionError(f"down {item}")
+
+    def body(ctx):
+        lab.clock.after(1, lambda: lab.session.controls.give_up(together(0)))
+        return ctx.map("m", fn, range(3), initial_retry_interval=600)
+
+    with pytest.raises(TerminalError, match="down 0"):
+        lab.play(body)
+    assert statuses(lab) == ["failed", "interrupted", "interrupted"]
 
 
 @pytest.mark.once

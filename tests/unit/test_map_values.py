@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
+from notebook_durable.engine.controls import Controls, together
 from notebook_durable.events import ExecutionEnded, MapProgress
 from notebook_durable.ipython.panel import Panel
-from notebook_durable.model import Outcome, RunId
+from notebook_durable.model import Ask, Outcome, RunId
+from notebook_durable.widgets.panel import obey
 
 np = pytest.importorskip("numpy")
 RUN = RunId("churn")
@@ -29,7 +33,8 @@ def test_arrays_of_any_size_replay(lab, size, executor):
 
 
 def progress(**how):
-    return MapProgress(RUN, "fetch", 5, 1, 90, 2, 100, 105.0, **{"seq": 3, "recorded": 90, "started_at": 100.0, **how})
+    told = MapProgress(RUN, "fetch", 5, 1, 90, 2, 100, 105.0, seq=3, recorded=90, started_at=100.0)
+    return dataclasses.replace(told, **how)
 
 
 def test_one_row_with_a_bar():
@@ -37,7 +42,7 @@ def test_one_row_with_a_bar():
     panel = Panel(RUN)
     panel.apply([progress(errors=(("<A>", "OSError: https://me:pw-4711@x.io"),), waiting=1)])
     assert panel.active
-    assert panel.summary() == "90 replayed, 5 run, 1 running, 1 failed"
+    assert panel.summary() == "90 replayed, 5 run, 1 running, 1 waiting, 1 failed"
     assert panel.progress() == (0, 0)
     (row,) = panel.changes()["rows"]
     assert (row["state"], row["bar"]) == ("running", [90.0, 5.0, 1.0])
@@ -47,6 +52,34 @@ def test_one_row_with_a_bar():
     assert "width:90.0%" in html
     assert "&lt;A&gt;" in html
     assert "pw-4711" not in text + html + row["error"]
+
+
+def test_a_row_says_until_when_items_wait():
+    """While others run, and when nothing else is left; then its buttons are for all of them."""
+    panel = Panel(RUN)
+    panel.apply([progress(waiting=2, until=112.0)])
+    (row,) = panel.changes()["rows"]
+    assert (row["state"], row["until"]) == ("running", 112.0)
+    assert "2 waiting; next attempt in 6.0 s" in panel.text(106.0)
+    panel.apply([progress(running=0, waiting=2, until=112.0, state="waiting")])
+    (row,) = panel.changes()["rows"]
+    assert (row["state"], row["until"]) == ("waiting", 112.0)
+    assert panel.active
+    assert panel.summary() == "90 replayed, 5 run, 2 waiting, 1 failed"
+    panel.apply([progress(running=0, state="done")])
+    assert "until" not in panel.changes()["rows"][0]
+
+
+def test_a_click_on_a_map_s_row_is_for_all_waiting_items():
+    """It goes to the number that stands for them; one that comes too late is told so."""
+    controls = Controls()
+    with controls.waiting(4, together(2)) as waiter:
+        assert obey({"do": "retry", "seq": 2, "map": True}, controls, lambda _: None) == ""
+        assert [(request.ask, request.together) for request in waiter.take()] == [(Ask.RETRY, True)]
+        assert obey({"do": "giveup", "seq": 2}, controls, lambda _: None) != ""  # the first item doesn't wait
+        assert controls.give_up(4)
+        assert [request.together for request in waiter.take()] == [False]
+    assert obey({"do": "retry", "seq": 2, "map": True}, controls, lambda _: None) != ""
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ CASES = [
             **HERE, "type": "map_progress", "step": "fetch", "seq": 3, "done": 5, "failed": 1, "replayed": 90,
             "running": 2, "waiting": 1, "total": 100, "recorded": 95, "saved": 12.5, "started_at": 104.0, "at": 105.0,
             "errors": [["AAPL", f"app.HTTPError: 429 from https://me:{HIDDEN}@x.io"]], "reason": "code of `f` changed",
-            "state": "running",
+            "state": "running", "until": None,
         },
     ),
     (ExecutionEnded(RUN, Outcome.FAILED, 110.0), {**HERE, "type": "execution_ended", "outcome": "failed", "at": 110.0}),
