@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from notebook_durable.errors import ConfigurationError, DamagedValueError, OutdatedValueError, UntrustedJournalError
+from notebook_durable.errors import ConfigurationError, DamagedValueError, OutdatedValueError
 from notebook_durable.history.log import read_log
 from notebook_durable.history.methods import HistoryMethods
 from notebook_durable.history.trusting import doubt
@@ -230,16 +230,21 @@ def _notebook_shell() -> Any:
 
 
 def _open_step(store: Store, step: str, run: RunInfo) -> Entry:
-    once = [entry for entry in store.read(run.id) if entry.at_most_once]
+    entries = store.read(run.id)
+    once = [entry for entry in entries if entry.at_most_once and entry.intact]
     is_open = [e for e in once if e.status is EntryStatus.RUNNING and e.ended_at is None]
     is_open += [e for e in once if e.status is EntryStatus.SUCCEEDED and _is_lost(store, run, e)]
+    # Of a damaged row only the name is believed. In a journal of another key all are: it can't be amended.
+    is_open += [
+        Entry(e.seq, e.name, e.occurrence, EntryStatus.RUNNING, started_at=e.started_at, at_most_once=True)
+        for e in entries
+        if not e.intact
+    ]
     match = re.fullmatch(r"(.*) #(\d+)", step)
     found = [
         e for e in is_open if e.name == step or (match and e.name == match[1] and e.occurrence == int(match[2]) - 1)
     ]
     if len(found) == 1:
-        if not found[0].intact:
-            raise UntrustedJournalError(str(run.run), "this key")
         return found[0]
     names = ", ".join(f'"{e.key}"' for e in is_open) or "none"
     if not found:

@@ -46,8 +46,14 @@ def check_outcome_known(session: Session, spec: StepSpec, old: Entry) -> None:
     """Refuse to run a step again that must not run twice and may have had its effect.
 
     Raises:
-        OutcomeUnknownError: if it was open when its kernel died.
+        OutcomeUnknownError: if it was open when its kernel died, or what is recorded of it can't be believed.
     """
+    run = session.run
+    if not old.intact:
+        if spec.options.at_most_once:  # the row says nothing, not even whether the step had ended
+            why = "its journal entry is damaged"
+            raise OutcomeUnknownError(run.workflow, run.key, str(old.key), old.started_at, why)
+        return
     open_attempt = old.status is EntryStatus.RUNNING and old.ended_at is None
-    if old.intact and open_attempt and (old.at_most_once or spec.options.at_most_once):
-        raise OutcomeUnknownError(session.run.workflow, session.run.key, spec.name, old.started_at)
+    if open_attempt and (old.at_most_once or spec.options.at_most_once):
+        raise OutcomeUnknownError(run.workflow, run.key, spec.name, old.started_at)

@@ -117,9 +117,10 @@ def replay_value(session: Session, spec: StepSpec, found: Found) -> Any:
         changed = parts_from(entry.code.inputs).changed
         value = restore(value, [(path, found.call.input(name)) for name, path in changed.items()])
     _note_effect(session, spec, entry, found)
+    session.journal.put(entry)  # lets go of the bytes: whoever keeps events doesn't keep them either
+    entry = session.journal.get(entry.seq)
     session.emit(StepReplayed, entry, found.note)
     session.show_outputs(entry, spec)
-    session.journal.put(entry)  # lets go of the bytes
     return value
 
 

@@ -320,7 +320,7 @@ class Journal:
     def put(self, entry: Entry) -> None:
         """Take an entry's new state. A finished value's bytes are on disk; they need not stay in memory as well."""
         if entry.payload is not None and entry.status is not EntryStatus.FAILED and _is_large(entry):
-            entry = entry._replace(payload=None, buffers=())
+            entry = entry._replace(payload=None, buffers=(), size=entry.value_size)
         if entry.status is EntryStatus.SUPERSEDED:
             self._unused.drop(entry)
         self._entries[entry.seq] = entry

@@ -709,7 +709,9 @@ def _library_difference(a, b, path, seen):
         return _asserts(compare, a, b, path)
     if name == "scipy" and hasattr(a, "nnz"):
         return _array_difference(a.toarray(), b.toarray(), path, seen) or (
-            "" if a.has_sorted_indices == b.has_sorted_indices else f"{path}: another order"
+            ""
+            if getattr(a, "has_sorted_indices", None) == getattr(b, "has_sorted_indices", None)
+            else f"{path}: another order"
         )
     if name == "pyarrow" and hasattr(a, "schema"):
         same = a.schema.equals(b.schema, check_metadata=True) and a.equals(b)
