@@ -340,7 +340,7 @@ class Timeline {
   say([kind, , name, state, , , , at, took, count, said, cut, group]) {
     const step = group ? times(name, count) : name;
     if (count > 1 && !group) return `${many(count, "step")} from “${step}”: ${kind === "wait" ? "waited" : kind}, ${duration(took)} in all`;
-    const told = kind === "wait" ? "waited" : kind === "replayed" ? `replayed, recorded ${when(at)},` : state === "done" ? "ran" : state;
+    const told = kind === "wait" ? "waited" : kind === "replayed" ? `replayed, recorded ${when(at)},` : state === "done" || (group && kind === "ran") ? "ran" : state;
     const shorter = cut ? " (drawn shorter)" : "";
     return `${step}: ${told} ${duration(took)}${shorter}${kind === "replayed" ? "" : `, began ${when(at)}`}${said ? ` · ${said}` : ""}`;
   }
