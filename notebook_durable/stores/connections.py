@@ -16,8 +16,12 @@ from pathlib import Path
 
 from notebook_durable.errors import JournalUnwritableError, StoreError
 from notebook_durable.stores import folder, schema
+from notebook_durable.stores.log_room import make_room
 
 __all__ = ["Connections"]
+
+#: The commit before which the log is given room: who makes so many will make more.
+_MANY = 8
 
 
 class Connections:
@@ -51,6 +55,8 @@ class Connections:
         self.read_lock = threading.RLock()
         self._open: list[sqlite3.Connection] = []
         self._pid = os.getpid()
+        self._path = str(file)
+        self._commits = 0
         folder.prepare(file.parent)
         schema.open_database(file, key_id, now, key_path)
         self._key = schema.file_key(file)
@@ -96,9 +102,10 @@ class Connections:
     def is_current(self) -> bool:
         """Tell whether the file that is open is still the one at its path."""
         try:
-            return schema.file_key(self.file) == self._key
+            status = os.stat(self._path)  # noqa: PTH116  before each commit
         except OSError:
             return False
+        return (status.st_dev, status.st_ino) == self._key
 
     def check_present(self) -> None:
         """Refuse to write to a file that was deleted or replaced: SQLite would, and the steps would be lost.
@@ -112,6 +119,17 @@ class Connections:
                 "the file was moved or deleted while it was in use",
                 "Put it back, or run the cell again to begin a new journal.",
             )
+
+    def before_commit(self) -> None:
+        """Be called before each commit of a step that waits for the disk, outside of a transaction.
+
+        Raises:
+            JournalUnwritableError: as :meth:`check_present` does.
+        """
+        self.check_present()
+        self._commits += 1
+        if self._commits == _MANY and self.quick is not self.full:
+            make_room(self.full, self.file)
 
     def close(self) -> None:
         """Close all. Never raises; twice does nothing."""

@@ -246,7 +246,7 @@ class SqliteStore(TrustPart):
         db = self._db
         with db.write_lock:
             self._check_usable()
-            db.check_present()
+            db.before_commit()
             if attempt is None and not extra and entry.seq not in self._extras_of(claim):
                 done = self._put(values, wait=True)
             else:
@@ -268,7 +268,7 @@ class SqliteStore(TrustPart):
         failed = [(claim.id, *rows.attempt_row(one, who, self._signer)) for _, one, _ in records if one is not None]
         with self._db.write_lock:
             self._check_usable()
-            self._db.check_present()
+            self._db.before_commit()
             self._unsynced.clear()
             with self._transaction() as connection:
                 done = connection.executemany(_PUT, values).rowcount == len(values)
