@@ -12,7 +12,7 @@ import sys
 import weakref
 from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from notebook_durable.errors import ConfigurationError, DamagedValueError, OutdatedValueError
 from notebook_durable.history.log import read_log
@@ -70,13 +70,11 @@ class JournalView(HistoryMethods):
                 f"there is no journal at {folder}. Run a %%durable cell first, or name its folder: "
                 "journal(PATH) in Python, --store PATH in the shell."
             )
-        super().__init__(open_store(settings))
+        store = open_store(settings)
+        super().__init__(store if folder is None else cast("Store", _OwnStore(store)))
         self._settings = settings
         self._expression = expression
         self._owns_store = folder is not None
-        if self._owns_store:
-            # Nobody closes what `journal()` at the end of a cell has made.
-            weakref.finalize(self, self._store.close)
 
     # -- looking
 
@@ -192,6 +190,20 @@ class JournalView(HistoryMethods):
         """Close the store, unless it was passed as an object."""
         if self._owns_store:
             self._store.close()
+
+
+class _OwnStore:
+    """A store that is closed when nobody holds it any more: nobody closes what ``journal()`` in a cell has made.
+
+    A plan holds it as well: ``journal().gc().apply()``.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._inner = store
+        weakref.finalize(self, store.close)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
 
 
 class StepsView:

@@ -90,6 +90,15 @@ def test_looking_makes_no_journal(tmp_path):
     assert not (tmp_path / "nothing").exists()
 
 
+def test_a_plan_keeps_its_journal_open():
+    """``journal().forget(...).apply()`` in one line: nobody holds the view but its plan."""
+    record()
+    assert "churn" in repr(journal().forget("churn"))
+    assert journal().gc().apply()
+    assert journal().forget("churn").apply()
+    assert "churn" not in repr(journal())
+
+
 def test_outcome_refuses_what_it_cannot_answer():
     """No such run, no such step, no answer, two answers."""
     record()
