@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 from notebook_durable.errors import ConfigurationError, DamagedValueError, OutdatedValueError
 from notebook_durable.history.log import read_log
 from notebook_durable.history.methods import HistoryMethods
-from notebook_durable.history.trusting import doubt
+from notebook_durable.history.trusting import check_believed, doubt
 from notebook_durable.model import Entry, EntryStatus, RunInfo
 from notebook_durable.protocols import Store
 from notebook_durable.render import STEP_COLUMNS, printable, runs_html, runs_text, step_record, steps_html, steps_text
@@ -154,6 +154,7 @@ class JournalView(HistoryMethods):
         """
         if retry == (value is not _UNSET):
             raise ConfigurationError("say one of: --value EXPR (it happened), --retry (it did not happen)")
+        check_believed(self._store)
         run = self.find(name, key)
         entry = _open_step(self._store, step, run)
         if retry:

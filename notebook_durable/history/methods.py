@@ -17,7 +17,7 @@ from notebook_durable.history.log import RunLog, find_run, read_log
 from notebook_durable.history.removal import Plan, forget, rewind
 from notebook_durable.history.stats import StatsView, stats
 from notebook_durable.history.transfer import adopt, export, place, plan_import
-from notebook_durable.history.trusting import TrustPlan, trust
+from notebook_durable.history.trusting import TrustPlan, check_believed, trust
 from notebook_durable.history.values import Recorded, recorded
 from notebook_durable.history.verifying import VerifyView, verify
 from notebook_durable.history.why import WhyView, why
@@ -170,14 +170,17 @@ class HistoryMethods:
         Raises:
             ConfigurationError: if no such promise is open, or it doesn't take this answer; says which it takes.
         """
+        check_believed(self._store)
         return resolve(self._store, self._log(name, key, None), promise, value, now=time.time())
 
     def resolve_text(self, name: str, promise: str, text: str, *, key: str | None = None) -> str:
         """As :meth:`resolve`, with an answer as somebody types it: one of the choices, JSON, or plain text."""
+        check_believed(self._store)
         return resolve_text(self._store, self._log(name, key, None), promise, text, now=time.time())
 
     def reject(self, name: str, promise: str, why: str = "", *, key: str | None = None) -> str:
         """End a promise with a TerminalError in its cell; arguments as of :meth:`resolve`."""
+        check_believed(self._store)
         return reject(self._store, self._log(name, key, None), promise, why, now=time.time())
 
     def tell(self, name: str, ask: str, step: str | None = None, *, key: str | None = None) -> str:
@@ -198,6 +201,7 @@ class HistoryMethods:
         known = [Ask.RETRY, Ask.GIVE_UP, Ask.PAUSE, Ask.RESUME, Ask.STOP]
         if ask not in known:
             raise ConfigurationError(f"a run can be asked to {', '.join(known)}, not {ask!r:.80}")
+        check_believed(self._store)
         return tell(self._store, self._log(name, key, None), Ask(ask), step, now=time.time())
 
     # -- keeping house
@@ -338,6 +342,7 @@ class HistoryMethods:
         Returns:
             What will run again; ``.apply()`` does it. The values stay in the history.
         """
+        check_believed(self._store)
         return rewind(self._store, self._log(name, key, None), to)
 
     def forget(self, name: str, step: str | None = None, *, key: str | None = None, run: int | None = None) -> Plan:

@@ -13,7 +13,7 @@ from notebook_durable.render import size
 from notebook_durable.stores.folder import DATABASE
 from notebook_durable.wiring import FOLDER
 
-__all__ = ["TrustPlan", "doubt", "journal_at", "trust"]
+__all__ = ["TrustPlan", "check_believed", "doubt", "journal_at", "trust"]
 
 
 def journal_at(path: str | os.PathLike[str]) -> Path:
@@ -37,6 +37,18 @@ def doubt(store: Store) -> str:
     ask = getattr(store, "untrusted", None)  # a store of the user's own needn't know
     error = None if ask is None else ask()
     return "" if error is None else str(error)
+
+
+def check_believed(store: Store) -> None:
+    """Refuse what would write into a journal that isn't believed, before looking for what it is about.
+
+    Raises:
+        UntrustedJournalError: if it isn't.
+    """
+    ask = getattr(store, "untrusted", None)
+    error = None if ask is None else ask()
+    if error is not None:
+        raise error
 
 
 class TrustPlan(Plan):
