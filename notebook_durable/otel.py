@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from notebook_durable.errors import MissingExtraError
@@ -25,6 +25,7 @@ from notebook_durable.events import (
     Event,
     ExecutionEnded,
     ExecutionStarted,
+    MapProgress,
     StepDamaged,
     StepEnded,
     StepReplayed,
@@ -59,6 +60,13 @@ class _Open:
     before: Context | None = None
 
 
+@dataclass(slots=True)
+class _OpenMap(_Open):
+    """The span of a ``ctx.map`` that has not ended; ``told``: the items whose error it has, with that error."""
+
+    told: set[tuple[str, str]] = field(default_factory=set)
+
+
 class TracingObserver:
     """An observer that makes spans: "durable NAME" per execution, and in it one per step, named like the step.
 
@@ -67,6 +75,11 @@ class TracingObserver:
     ``durable.reason`` (why it ran), ``durable.note``; of a replayed one, whose span has no length,
     ``durable.saved`` (seconds). Each failed attempt is an event "exception". Values never get into a span, and
     passwords in texts are hidden.
+
+    A ``ctx.map`` has one span, however many items it has: ``durable.step``, ``durable.seq`` (of its first item),
+    ``durable.map.total``, ``durable.map.done``, ``durable.map.failed``, ``durable.map.replayed``, ``durable.replayed``
+    (all of it was), ``durable.saved``, ``durable.status`` and ``durable.reason``. The first items that fail are events
+    "exception", with ``durable.item``: the name of the item.
 
     Args:
         tracer: makes the spans; None: that of the process's tracer provider.
@@ -85,6 +98,9 @@ class TracingObserver:
         self._tracer = trace.get_tracer(_NAME) if tracer is None else tracer
         self._executions: dict[RunId, _Open] = {}
         self._steps: dict[tuple[RunId, int], _Open] = {}
+        self._maps: dict[tuple[RunId, int], _OpenMap] = {}
+        #: What was damaged before its step, or its map, has a span: name of the step, and why.
+        self._damaged: dict[tuple[RunId, int], tuple[str, str]] = {}
 
     def notify(self, event: Event, /) -> None:
         """Begin, end or mark a span."""
@@ -110,7 +126,13 @@ class TracingObserver:
                     attributes["durable.question"] = redact(event.question.text)
                 self._step(event.run, event.entry).span.add_event("waiting", attributes)
             case StepDamaged():
-                self._step(event.run, event.entry).span.add_event("damaged", {"durable.reason": redact(event.reason)})
+                step = self._steps.get((event.run, event.entry.seq))
+                if step is not None:
+                    _tell_damage(step.span, event.entry.name, event.reason)
+                else:
+                    self._damaged[event.run, event.entry.seq] = event.entry.name, event.reason
+            case MapProgress():
+                self._map(event)
             case StoreFailed():
                 # The step's own span may have ended by now.
                 execution = self._executions.get(event.run)
@@ -142,7 +164,12 @@ class TracingObserver:
             self._leave(opened)
             opened.span.set_attribute("durable.status", str(EntryStatus.INTERRUPTED))
             opened.span.end(max(opened.started, _nanoseconds(event.at)))
+        for key in [key for key in self._maps if key[0] == event.run]:
+            self._end_map(self._maps.pop(key), "interrupted", event.at)
         execution = self._executions.pop(event.run, None)
+        for name, reason in self._take_damaged(event.run):
+            if execution is not None:
+                _tell_damage(execution.span, name, reason)
         if execution is None:
             return
         execution.span.set_attribute("durable.outcome", str(event.outcome))
@@ -167,7 +194,16 @@ class TracingObserver:
             "durable.occurrence": entry.occurrence,
             "durable.seq": entry.seq,
         }
-        return _Open(self._tracer.start_span(entry.name, context=parent, attributes=attributes, start_time=at), at)
+        span = self._tracer.start_span(entry.name, context=parent, attributes=attributes, start_time=at)
+        damaged = self._damaged.pop((run, entry.seq), None)
+        if damaged is not None:
+            _tell_damage(span, *damaged)
+        return _Open(span, at)
+
+    def _take_damaged(self, run: RunId, name: str | None = None) -> list[tuple[str, str]]:
+        """Return what was found damaged, of one step's name or of all, and forget it."""
+        found = [key for key, (step, _) in self._damaged.items() if key[0] == run and (name is None or step == name)]
+        return [self._damaged.pop(key) for key in found]
 
     def _attempt(self, event: StepStarted) -> None:
         opened = self._step(event.run, event.entry, event.entry.started_at)
@@ -192,6 +228,55 @@ class TracingObserver:
         self._describe(opened.span, entry, replayed=False)
         opened.span.end(max(opened.started, _nanoseconds(entry.ended_at)))
 
+    # -- maps
+
+    def _map(self, event: MapProgress) -> None:
+        """One span for all items: it begins with the first that is heard of them."""
+        key = event.run, event.seq
+        opened = self._maps.get(key)
+        if opened is None:
+            opened = self._maps[key] = self._new_map(event)
+        for label, error in event.errors:
+            if (label, error) not in opened.told:
+                opened.told.add((label, error))
+                attributes = {"durable.item": redact(label), "exception.message": redact(error)}
+                opened.span.add_event("exception", attributes, max(opened.started, _nanoseconds(event.at)))
+        if event.state in ("running", "waiting"):
+            return
+        span = opened.span
+        for name in ("total", "done", "failed", "replayed"):
+            span.set_attribute(f"durable.map.{name}", getattr(event, name))
+        span.set_attribute("durable.replayed", event.replayed == event.total)
+        span.set_attribute("durable.saved", event.saved)
+        if event.reason:
+            span.set_attribute("durable.reason", redact(event.reason))
+        if event.state == "failed":
+            said = "; ".join(f"{label}: {error}" for label, error in event.errors)
+            span.set_status(self._trace.StatusCode.ERROR, redact(said))
+        del self._maps[key]
+        self._end_map(opened, "succeeded" if event.state == "done" else event.state, event.at)
+
+    def _new_map(self, event: MapProgress) -> _OpenMap:
+        execution = self._executions.get(event.run)
+        parent = None if execution is None else self._trace.set_span_in_context(execution.span)
+        at = _nanoseconds(event.started_at)
+        attributes: dict[str, Any] = {
+            "durable.step": event.name, "durable.seq": event.seq, "durable.map.total": event.total,
+        }  # fmt: skip
+        span = self._tracer.start_span(event.name, context=parent, attributes=attributes, start_time=at)
+        for name, reason in self._take_damaged(event.run, event.name):
+            _tell_damage(span, name, reason)
+        opened = _OpenMap(span, at)
+        if event.state == "running":
+            opened.before = self._context.get_current()
+            self._context.attach(self._trace.set_span_in_context(span))
+        return opened
+
+    def _end_map(self, opened: _OpenMap, status: str, at: float) -> None:
+        self._leave(opened)
+        opened.span.set_attribute("durable.status", status)
+        opened.span.end(max(opened.started, _nanoseconds(at)))
+
     def _replayed(self, event: StepReplayed) -> None:
         entry = event.entry
         # One that waited to be cancelled again has a span already; else it begins and ends here.
@@ -206,8 +291,8 @@ class TracingObserver:
         span.set_attribute("durable.attempts", entry.attempts)
         span.set_attribute("durable.replayed", replayed)
         span.set_attribute("durable.status", str(entry.status))
-        if entry.payload is not None and not entry.failure:
-            span.set_attribute("durable.value.size", len(entry.payload))
+        if entry.has_value:
+            span.set_attribute("durable.value.size", entry.value_size)
             span.set_attribute("durable.value.type", entry.value_type)
         if entry.note:
             span.set_attribute("durable.note", redact(entry.note))
@@ -215,6 +300,10 @@ class TracingObserver:
             error = entry.error or {}
             said = f"{error.get('type', '')}: {redact(str(error.get('message', '')))}"
             span.set_status(self._trace.StatusCode.ERROR, said.split("\n", 1)[0])
+
+
+def _tell_damage(span: Span, step: str, reason: str) -> None:
+    span.add_event("damaged", {"durable.step": step, "durable.reason": redact(reason)})
 
 
 def _failed(opened: _Open, error: Mapping[str, Any], number: int, at: float | None, delay: float | None) -> None:

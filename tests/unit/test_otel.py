@@ -20,6 +20,7 @@ from notebook_durable.events import (
     AttemptFailed,
     ExecutionEnded,
     ExecutionStarted,
+    MapProgress,
     StepDamaged,
     StepEnded,
     StepStarted,
@@ -288,6 +289,91 @@ def test_the_other_events(traces):
     assert root.attributes["durable.previous"] == "killed"
     assert step.attributes["durable.reason"] == "new"
     assert step.attributes["durable.note"] == "changed its input"
+
+
+def test_a_map_is_one_span(traces):
+    """Ten thousand items or five: one span with their numbers; spans made inside of an item are its children."""
+
+    def fetch(item):
+        with traces.tracer.start_as_current_span(f"GET {item}"):
+            if item == 3:
+                raise TerminalError("no token=ghp_0123456789abcdefghijABCDEFGHIJ012345")
+            return item
+
+    with durable("wf", observers=[traces.observer()]) as ctx:
+        ctx.run("load", list)
+        ctx.map("fetch", fetch, range(5), on_error="collect", ignore=["traces"])
+        ctx.run("report", dict)
+        assert trace.get_current_span() is trace.INVALID_SPAN
+    spans = traces.named()
+    assert set(spans) == {"durable wf", "load", "fetch", "report", *(f"GET {n}" for n in range(5))}
+    span = spans["fetch"]
+    assert span.parent.span_id == spans["durable wf"].context.span_id
+    counts = {name: span.attributes[f"durable.map.{name}"] for name in ("total", "done", "failed", "replayed")}
+    assert counts == {"total": 5, "done": 4, "failed": 1, "replayed": 0}
+    assert (span.attributes["durable.status"], span.attributes["durable.replayed"]) == ("succeeded", False)
+    assert span.status.status_code is StatusCode.UNSET
+    (event,) = span.events
+    assert (event.name, event.attributes["durable.item"]) == ("exception", "fetch #4")
+    assert "TerminalError" in event.attributes["exception.message"]
+    assert "ghp_" not in str(event.attributes)
+    assert spans["load"].end_time <= span.start_time < span.end_time <= spans["report"].start_time
+    assert {spans[f"GET {n}"].parent.span_id for n in range(5)} == {span.context.span_id}
+
+
+def test_a_map_that_replays_or_fails(traces):
+    """The attributes say how much was handed back; a failure that is raised makes the span an error."""
+
+    def fetch(item):
+        if item == 2:
+            raise TerminalError("gone")
+        return item
+
+    for _ in range(2):
+        traces.take()
+        with pytest.raises(TerminalError), durable("wf", observers=[traces.observer()]) as ctx:
+            ctx.map("fetch", fetch, range(4))
+        span = traces.named()["fetch"]
+        assert (span.attributes["durable.status"], span.status.status_code) == ("failed", StatusCode.ERROR)
+        assert "gone" in span.status.description
+    assert span.attributes["durable.map.replayed"] == 2
+    for _ in range(2):
+        traces.take()
+        with durable("other", observers=[traces.observer()]) as ctx:
+            ctx.map("fetch", fetch, range(2))
+    span = traces.named()["fetch"]
+    assert span.attributes["durable.replayed"] is True
+    assert span.attributes["durable.map.replayed"] == 2
+    assert span.attributes["durable.saved"] >= 0
+
+
+def test_events_of_a_map(traces):
+    """Retries of an item are told once each; an item that was damaged is an event of the map and no span."""
+    observer = traces.observer()
+    entry = Entry(4, "fetch", 2, EntryStatus.RUNNING)
+
+    def told(state, at, *errors, **more):
+        return MapProgress(RUN, "fetch", 1, 0, 0, 1, 3, at, seq=2, started_at=101.0, errors=errors, state=state, **more)
+
+    observer.notify(ExecutionStarted(RUN, 1, 1, None, 0, 100.0))
+    observer.notify(StepDamaged(RUN, entry, "a bit was flipped"))
+    observer.notify(StepDamaged(RUN, entry._replace(seq=9, name="lost"), "gone"))
+    observer.notify(told("running", 101.0))
+    for at in (102.0, 103.0):
+        observer.notify(told("waiting", at, ("a", "OSError: down"), until=110.0))
+    observer.notify(told("waiting", 104.0, ("a", "OSError: down again")))
+    observer.notify(ExecutionEnded(RUN, Outcome.INTERRUPTED, 105.0))
+    assert trace.get_current_span() is trace.INVALID_SPAN
+    spans = traces.named()
+    assert set(spans) == {"durable wf", "fetch"}
+    span = spans["fetch"]
+    assert (span.start_time, span.end_time) == (101 * 10**9, 105 * 10**9)
+    assert span.attributes["durable.status"] == "interrupted"
+    assert [(event.name, event.timestamp) for event in span.events[1:]] == [
+        ("exception", 102 * 10**9), ("exception", 104 * 10**9),
+    ]  # fmt: skip
+    assert span.events[0].attributes["durable.reason"] == "a bit was flipped"
+    assert spans["durable wf"].events[0].attributes["durable.step"] == "lost"
 
 
 def test_the_process_s_own_provider_is_used():
