@@ -40,6 +40,8 @@ _SCOPE = b"notebook_durable exported run\n"
 _CHUNK = 1 << 20
 _LARGEST_MANIFEST, _LARGEST_LINE = 64 << 20, 1 << 30
 _MARK_SIZE = 64
+#: What zipfile raises for an archive that is damaged, or of a kind that it doesn't know.
+_UNREADABLE = (zipfile.BadZipFile, NotImplementedError, EOFError, struct.error)
 
 
 def _blake3() -> Any:
@@ -130,6 +132,18 @@ def _there(target: Path) -> ConfigurationError:
 # --- reading ------------------------------------------------------------------------------
 
 
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Turn what reading a damaged archive may raise into a Misread."""
+    try:
+        yield
+    except Misread:
+        raise
+    except (*_UNREADABLE, ValueError, RuntimeError, OverflowError, OSError) as error:
+        # A directory that says nonsense has the file sought before its beginning, and names decoded that are none.
+        raise Misread(f"it can't be read ({error!s:.100})") from error
+
+
 class Archive:
     """An exported run that is open. Its names and lengths were checked; whether it is authentic was not.
 
@@ -180,7 +194,8 @@ class Archive:
     def _whole(self, name: str, most: int) -> bytes:
         if self._parts[name].file_size > most:
             raise Misread(f"its {name} is too large")
-        return self._zip.read(self._parts[name])
+        with _reading():
+            return self._zip.read(self._parts[name])
 
     def is_signed_by(self, signer: Signer) -> bool:
         """Tell whether the manifest is authentic under this key."""
@@ -198,8 +213,8 @@ class Archive:
         """
         expected, hasher = _member(self.manifest.get("rows")), _blake3()
         length, before = 0, b""
-        part: Any = self._zip.open(self._parts[_ROWS])  # no RawIOBase by its type, and one by what it does
-        with BufferedReader(part, _CHUNK) as file:
+        part: Any
+        with _reading(), self._zip.open(self._parts[_ROWS]) as part, BufferedReader(part, _CHUNK) as file:
             while line := file.readline(_LARGEST_LINE):
                 if not line.endswith(b"\n"):
                     raise Misread("its rows are cut off")
@@ -223,7 +238,7 @@ class Archive:
         if info is None or info.file_size != expected.length:
             raise Misread(f"the value of entry {seq} is missing")
         hasher = _blake3()
-        with self._zip.open(info) as part:
+        with _reading(), self._zip.open(info) as part:
             while piece := part.read(_CHUNK):
                 hasher.update(piece)
                 yield piece
@@ -248,16 +263,20 @@ def opened(path: Path) -> Iterator[Archive]:
         JournalFormatError: if it is newer.
         ConfigurationError: if there is no such file.
     """
+    if path.exists() and not path.is_file():
+        raise ConfigurationError(f"{path} can't be read: it is no file")
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            with zipfile.ZipFile(file) as archive:
+            with _reading():
+                archive = zipfile.ZipFile(file)
+            with archive:
                 yield Archive(path, archive, size)
-    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+    except (FileNotFoundError, PermissionError) as error:
         if error.filename is None or Path(os.fsdecode(error.filename)) != path:
             raise
         raise ConfigurationError(f"{path} can't be read: {error.strerror}") from error
-    except (Misread, zipfile.BadZipFile, NotImplementedError, EOFError, struct.error) as error:
+    except (Misread, *_UNREADABLE) as error:
         raise StoreError(
             f"{path} is not a run that %durable export has written, or it is damaged or cut off: {error}. "
             "Nothing was changed. Export it again, or copy the file again."

@@ -32,6 +32,7 @@ class Incoming:
         archive: its file.
         run: its name.
         signed: it was exported with this user's key.
+        trusted: so, or it is believed all the same.
         values: they are to be imported; else the steps run again.
         status, created_at, ended_at, executions: as they were.
         entries, size: how many, and bytes of all values.
@@ -42,6 +43,7 @@ class Incoming:
     archive: Archive
     run: RunId
     signed: bool
+    trusted: bool
     values: bool
     status: RunStatus
     created_at: float
@@ -58,7 +60,7 @@ class Incoming:
             row = row_of(line)
             if row.kind == "entry":
                 yield row._replace(item=self._entry(row.item, row.member))
-            elif row.kind == "extra" and not self.signed and not self.values:
+            elif row.kind == "extra" and not self.trusted:
                 seq, extra = row.item
                 yield row._replace(item=(seq, Extra(extra.preview)))  # outputs of strangers are not shown
             elif row.kind != "message" or self.values:
@@ -89,7 +91,7 @@ def incoming(path: Path, signer: Signer, *, trust: bool, values: bool) -> Iterat
         signed = archive.is_signed_by(signer)
         if not signed and not trust and values:
             raise UntrustedExportError(str(path), signer.path)
-        yield _checked(archive, signed or trust, values)
+        yield _checked(archive, values, signed=signed, trusted=signed or trust)
 
 
 @contextmanager
@@ -100,10 +102,10 @@ def look(path: Path) -> Iterator[Incoming]:
         StoreError, ConfigurationError: as :func:`incoming` does.
     """
     with opened(path) as archive:
-        yield _checked(archive, signed=False, values=True)
+        yield _checked(archive, values=True, signed=False, trusted=False)
 
 
-def _checked(archive: Archive, signed: bool, values: bool) -> Incoming:
+def _checked(archive: Archive, values: bool, *, signed: bool, trusted: bool) -> Incoming:
     about = archive.manifest
     try:
         run = RunId(about["workflow"], about["key"])
@@ -115,9 +117,10 @@ def _checked(archive: Archive, signed: bool, values: bool) -> Incoming:
     if [one.number for one in executions] != list(range(1, len(executions) + 1)):
         raise Misread("its executions are not in order")
     found = _look_through(archive, values)
+    status = RunStatus.INTERRUPTED if status is RunStatus.RUNNING else status
     return Incoming(
-        archive, run, signed, values, RunStatus.INTERRUPTED if status is RunStatus.RUNNING else status, created,
-        ended, [_ended(one) for one in executions], found.entries, found.size, found.members, found.types,
+        archive, run, signed, trusted, values, status, created, ended,
+        [_ended(one) for one in executions], found.entries, found.size, found.members, found.types,
     )  # fmt: skip
 
 
