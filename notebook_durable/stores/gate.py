@@ -21,6 +21,8 @@ __all__ = ["Gate"]
 
 #: Seconds between two tries, and how long a writer may wait for a collector, which only unlinks.
 _TRY_AGAIN, _LONGEST = 0.005, 60.0
+#: A link in its place must not lead out of the folder.
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 
 
 class Gate:
@@ -88,7 +90,7 @@ class Gate:
         if self._descriptor is not None and not self._is_current():
             self.close()  # the journal was deleted and begun anew
         if self._descriptor is None:
-            self._descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT, 0o600)
+            self._descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT | _NO_LINK, 0o600)
         system_lock(self._descriptor, exclusive)
 
     def _is_current(self) -> bool:

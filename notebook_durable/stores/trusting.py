@@ -61,7 +61,7 @@ def old_signer(key_file: Path | None, meta: Meta) -> Signer | None:
 def made_by(meta: Meta) -> str:
     """Say who made a journal, as it says itself: "by ada on lab, with the key /home/ada/..."; "" if it doesn't."""
     user, host, path = (
-        "".join(char if char.isprintable() else "?" for char in meta.made.get(name, "")[:100])
+        "".join(char if char.isprintable() else "?" for char in meta.made.get(name, "")[:300])
         for name in ("user", "host", "key_path")
     )
     parts = [f"by {user}" if user else "", f"on {host}" if host else "", f"with the key {path}" if path else ""]

@@ -11,7 +11,7 @@ import pytest
 
 from notebook_durable.errors import ConfigurationError
 from notebook_durable.stores import keys
-from notebook_durable.stores.keys import KEY_SIZE, Signer, default_key_path, load_key
+from notebook_durable.stores.keys import KEY_SIZE, Signer, default_key_path, key_id_of, load_key, read_key
 
 
 def test_made_once(tmp_path: Path) -> None:
@@ -99,6 +99,52 @@ def test_readable_by_others_is_said(tmp_path: Path) -> None:
     assert len(notices) == 1
     assert f"chmod 600 {path}" in notices[0]
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
+@pytest.mark.parametrize(("mode", "said"), [(0o600, ""), (0o640, "read"), (0o602, "changed"), (0o666, "changed")])
+def test_changeable_by_others_is_said(tmp_path: Path, mode: int, said: str) -> None:
+    """Who can change the key can have their journal believed: that is said in other words, and the key is used."""
+    path, notices = tmp_path / "key", []
+    key = load_key(path)
+    path.chmod(mode)
+    assert load_key(path, notices.append) == key
+    assert [text for text in notices if f"can be {said}" in text] == (notices if said else [])
+    assert bool(notices) is bool(said)
+
+
+def test_a_link_to_the_key(tmp_path: Path) -> None:
+    """The key may be kept elsewhere, with a symbolic link to it."""
+    load_key(tmp_path / "safe")
+    (tmp_path / "key").symlink_to(tmp_path / "safe")
+    assert load_key(tmp_path / "key") == (tmp_path / "safe").read_bytes()
+
+
+@pytest.mark.parametrize("what", ["pipe", "device", "loop", "link to nothing"])
+def test_no_file_in_its_place(tmp_path: Path, what: str) -> None:
+    """A pipe or device neither hangs nor gives a key."""
+    path = tmp_path / "key"
+    {
+        "pipe": lambda: os.mkfifo(path),
+        "device": lambda: path.symlink_to("/dev/zero"),
+        "loop": lambda: path.symlink_to(path),
+        "link to nothing": lambda: path.symlink_to(tmp_path / "nothing"),
+    }[what]()
+    with pytest.raises(ConfigurationError, match="NOTEBOOK_DURABLE_KEY_FILE"):
+        load_key(path)
+    with pytest.raises(ConfigurationError):
+        read_key(path)
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_made_is_told_once(tmp_path: Path) -> None:
+    """Who asks hears that a key was made, and not when one is read; ``read_key`` makes none."""
+    made: list[int] = []
+    with pytest.raises(ConfigurationError, match="can't be read"):
+        read_key(tmp_path / "key")
+    for _ in range(2):
+        load_key(tmp_path / "key", None, lambda: made.append(1))
+    assert made == [1]
+    assert key_id_of(read_key(tmp_path / "key")) == Signer(load_key(tmp_path / "key")).key_id
 
 
 def test_default_is_beside_jupyters(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -413,15 +413,25 @@ def shell(made: Claim, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) 
     return run
 
 
+_MEANS = (
+    "2 runs with 9 entries",
+    "7 of them only unpickling",
+    "never yours",
+    "A pickled value is a program",
+    "with your rights",
+    "nobody can say whether it was changed",
+    "1 answer or request",
+)
+
+
 def test_the_shell_says_what_it_means(shell, place: Path) -> None:
     """It names what is in there and what that does, asks, and does nothing without a yes."""
     for arguments in (("--dry-run",), ()):
         status, text = shell("trust", str(place), *arguments, answer="no\n")
         assert status == 0
-        for said in ("2 runs with 9 entries", "7 of them only unpickling", "A pickled value is a program",
-                     "never yours", "with your rights", "1 answer or request", "nobody can say whether it was changed"):  # fmt: skip
+        for said in _MEANS:
             assert said in text
-        assert ("[y/N]" in text) is not arguments
+        assert ("[y/N]" in text) is (not arguments)
         assert "never yours" in shell("ls", "--store", str(place))[1]
     assert "nobody can answer here" in shell("trust", str(place))[1]
     status, text = shell("load", "etl", "step 0", "--store", str(place))
