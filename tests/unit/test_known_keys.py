@@ -53,8 +53,7 @@ def use(key_file: Path | None = None, notice: Callable[[str], None] | None = Non
 def test_a_stranger(home: Path, default: Path) -> None:
     """A key that was never used here is never called the user's; who made the journal is said, as a claim."""
     load_key(home / "theirs")
-    known_keys_before = use(home / "theirs")
-    assert known_keys_before is None
+    assert use(home / "theirs") is None
     record_path().unlink()
     (home / "theirs").rename(home / "far away")
     error = use()
@@ -143,7 +142,10 @@ def test_the_record(default: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"\xff\x00garbage", b'{"key": 5}\n[]\nnull\n{"key"', b"[" * 100_000, b"x" * 1_000_000, b'{"key":"a","path":"b","at":"c"}'],
+    [
+        b"", b"\xff\x00garbage", b'{"key": 5}\n[]\nnull\n{"key"', b"[" * 100_000, b"x" * 1_000_000,
+        b'{"key":"a","path":"b","at":"c"}',
+    ],
 )  # fmt: skip
 def test_a_damaged_record(home: Path, default: Path, content: bytes) -> None:
     """It is added to, whatever is in it; what was torn stays a line of its own."""
@@ -198,7 +200,7 @@ def test_the_journal_leads_nowhere(home: Path, monkeypatch: pytest.MonkeyPatch) 
     assert error.whose == "stranger"
     assert "trap??[31mx" in str(error)
     assert "\x1b" not in str(error)
-    assert len(error.made_by) < 400
+    assert len(error.made_by) < 1000
 
 
 def test_many_places_are_not_all_looked_at(home: Path) -> None:
