@@ -57,6 +57,10 @@ def flat(buffer: Any) -> memoryview:
     Raises:
         BufferError: if it isn't contiguous.
     """
+    if type(buffer) is memoryview and buffer.c_contiguous:
+        # Not by way of a PickleBuffer, which would hold on to the view. A view that something holds on to kills the
+        # process when both are garbage in a cycle (of a traceback, say): a bug of CPython 3.11 and 3.12.
+        return buffer.cast("B") if buffer.nbytes else memoryview(b"")
     return (buffer if isinstance(buffer, PickleBuffer) else PickleBuffer(buffer)).raw()
 
 
