@@ -116,7 +116,8 @@ def test_in_the_notebook(start_this_kernel, tmp_path: Path) -> None:
     kernel = start_this_kernel()
     (tmp_path / "key").write_bytes(OLD)
     kernel.run(f"%load_ext notebook_durable\n%config Durable.key_file = {str(tmp_path / 'key')!r}")
-    cell = "%%durable churn\ndef load():\n    print('loading', file=open('ran', 'a'))\n    return {1, 2}\nlen(ctx.run('load', load))"
+    cell = "%%durable churn\ndef load():\n    print('loading', file=open('ran', 'a'))\n    return {1, 2}\n"
+    cell += "len(ctx.run('load', load))"
     assert kernel.run(cell).result == "2"
     (tmp_path / "key").write_bytes(MINE)
     error = kernel.run(cell).error
