@@ -308,7 +308,7 @@ def test_damaged_log(tmp_path: Path) -> None:
     log, randomness, lengths = content["journal.db-wal"], random.Random(3), set()
     for case in range(80):
         damaged = bytearray(log)
-        position = randomness.randrange(len(log))
+        position = randomness.randrange(len(log.rstrip(b"\0")))  # not in the room that was made for more
         if case % 2:
             del damaged[position:]
         else:
