@@ -101,7 +101,8 @@ class Snapshot:
             entries = order[span.start : span.stop]
             states = [state_of(entry, owned=owned) for entry in entries]
             sizes = [self.sizes.get(entry.seq, 0) for entry in entries]
-            found.append(make_group(span.start, entries, states, sizes, current=span.start < border))
+            replayed = sum(self.called.get(entry.seq) == "replayed" for entry in entries)
+            found.append(make_group(span.start, entries, states, sizes, replayed, current=span.start < border))
         return found
 
     @cached_property

@@ -39,6 +39,7 @@ class Group:
         start: place of the first one.
         name: of their steps.
         states: how many are in which state.
+        replayed: how many the latest execution has replayed.
         took: seconds that their calls took together.
         size: bytes of their values together.
         began: when the first of them was called, in seconds since the epoch; 0 if that isn't known.
@@ -51,6 +52,7 @@ class Group:
     start: int
     name: str
     states: Counter[str]
+    replayed: int
     took: float
     size: int
     began: float
@@ -69,6 +71,7 @@ class Group:
         return {
             "start": self.start, "count": self.states.total(), "name": self.name, "state": worst(self.states),
             "done": self.states["done"], "failed": self.states["failed"], "states": dict(self.states),
+            "replayed": self.replayed,
             "took": round(self.took, 4), "size": self.size, "began": self.began or None, "current": int(self.current),
         }  # fmt: skip
 
@@ -90,7 +93,7 @@ def in_a_row(names: Iterable[str], least: int = LEAST) -> list[range]:
 
 
 def make_group(
-    start: int, entries: Sequence[Entry], states: Sequence[str], sizes: Sequence[int], *, current: bool
+    start: int, entries: Sequence[Entry], states: Sequence[str], sizes: Sequence[int], replayed: int, *, current: bool
 ) -> Group:
     """Sum up entries.
 
@@ -99,12 +102,13 @@ def make_group(
         entries: they.
         states: the state of each, as it is shown.
         sizes: bytes of the value of each.
+        replayed: how many the latest execution has replayed.
         current: the run stands at them.
     """
     intact = [entry for entry in entries if entry.intact]
     newest = max(intact, key=lambda entry: (entry.execution, entry.started_at), default=None)
     return Group(
-        start, entries[0].name, Counter(states), sum(entry.duration for entry in intact), sum(sizes),
+        start, entries[0].name, Counter(states), replayed, sum(entry.duration for entry in intact), sum(sizes),
         min((entry.started_at for entry in intact if entry.started_at), default=0.0), first_error(intact),
         "" if newest is None else parts_from(newest.code.inputs).why, current, telling(intact),
     )  # fmt: skip

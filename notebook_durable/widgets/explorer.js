@@ -505,8 +505,9 @@ class Run {
     const { group, kept } = unit;
     const open = this.isOpen(unit);
     const failed = group.failed ? `${group.failed.toLocaleString("en")} failed${group.error ? ` (${group.error})` : ""}` : group.error;
+    const replayed = group.replayed && group.replayed < group.count ? `${group.replayed.toLocaleString("en")} replayed` : "";
     const shown = kept.length < group.count ? `${kept.length.toLocaleString("en")} shown` : "";
-    const remark = [`${group.done.toLocaleString("en")} of ${group.count.toLocaleString("en")} done`, failed, shown, group.why].filter(Boolean).join("; ");
+    const remark = [`${group.done.toLocaleString("en")} of ${group.count.toLocaleString("en")} done`, failed, replayed, shown, group.why].filter(Boolean).join("; ");
     const fold = () => {
       this.unfolded.set(group.id, !open);
       this.filter();
@@ -514,7 +515,7 @@ class Run {
     return h("button", { type: "button", class: "nbd-row nbd-group", "data-group": group.name, "data-state": group.state, "data-history": !group.current,
       "aria-expanded": String(open), on: { click: fold } },
       h("span", { class: "nbd-name", title: times(group.name, group.count) }, `${open ? "▾" : "▸"} ${group.name}`, h("span", { class: "nbd-dim" }, ` × ${group.count.toLocaleString("en")}`)),
-      stateOf(group.state, Object.entries(group.states).map(([state, count]) => `${count.toLocaleString("en")} ${state}`).join(", ")),
+      stateOf(group.state === "done" && group.replayed === group.count ? "replayed" : group.state, Object.entries(group.states).map(([state, count]) => `${count.toLocaleString("en")} ${state}`).join(", ")),
       h("span", { class: "nbd-right nbd-number nbd-dim", title: "all together" }, group.began ? duration(group.took) : ""),
       h("span", { class: "nbd-right nbd-number nbd-dim", title: "all together" }, group.size ? size(group.size) : ""),
       h("span", { class: "nbd-dim", title: remark }, remark));

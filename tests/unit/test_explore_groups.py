@@ -99,6 +99,14 @@ def test_a_map_is_one_group_between_its_neighbours(settings):
     assert group["began"] == min(row["began"] for row in rows[1:21])
 
 
+def test_how_much_of_a_map_was_replayed(settings):
+    """As the latest execution found it."""
+    for count, replayed in ((12, 0), (12, 12), (20, 12)):
+        run(settings, lambda ctx, count=count: ctx.map("half", lambda x: x / 2, range(count)))
+        (group,) = step_rows(look(settings)[0])["groups"]
+        assert (group["count"], group["done"], group["replayed"]) == (count, count, replayed)
+
+
 def test_why_a_map_ran_again_and_what_it_replaced(settings):
     """An edit runs all items again: the group says why, and the old items are a group of history."""
     for factor in (2, 3):
