@@ -21,7 +21,7 @@ __all__ = ["Progress", "User", "extent", "files", "rows_of", "users", "values_of
 
 _PLACES = "place BETWEEN ? << 32 AND (? << 32) + 4294967295"
 _ENTRIES = f"SELECT place & 4294967295, {rows.ENTRY_COLUMNS} FROM entries WHERE {_PLACES} ORDER BY place"  # noqa: S608
-_DETACHED = f"SELECT seq, {rows.ENTRY_COLUMNS} FROM detached WHERE run_id = ? ORDER BY id"  # noqa: S608
+_DETACHED = f"SELECT CAST(seq AS INTEGER), {rows.ENTRY_COLUMNS} FROM detached WHERE run_id = ? ORDER BY id"  # noqa: S608
 _ATTEMPTS = f"SELECT {rows.ATTEMPT_COLUMNS} FROM attempts WHERE run_id = ?"  # noqa: S608
 _EXTRAS = f"SELECT count(*) FROM extras WHERE {_PLACES}"  # noqa: S608
 _EXTENT = """

@@ -18,6 +18,7 @@ import hmac
 import json
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import NoneType
 from typing import Any
 
 from notebook_durable.errors import StoreError
@@ -57,6 +58,8 @@ ATTEMPT_COLUMNS = "seq, budget, number, started_at, duration, delay, error, mark
 PLACES = "place BETWEEN ? << 32 AND (? << 32) + 4294967295"
 _SEQ_BITS = 32
 _NO_CODE = StepCode()
+#: Seconds since the epoch (or of a duration) that can be written as a date, and numbers that can be added up.
+_LATEST, _MOST = 2.5e11, 1 << 53
 _STATUSES = {status.value.encode(): status for status in EntryStatus}
 _FAILURES = {failure.value.encode(): failure for failure in Failure}
 
@@ -261,12 +264,29 @@ def untrusted_from(rows: Iterable[tuple[Any, ...]], *, values: bool = True) -> l
     entries = []
     for row in rows:
         try:
+            _check_plausible(row)
             entry = _entry(row) if values else _light(row)
             payload = entry.payload if entry.serializer == "json" else None
             entries.append(entry._replace(payload=payload, intact=False))
-        except (TypeError, ValueError, KeyError, AttributeError):
+        except (struct.error, TypeError, ValueError, KeyError, AttributeError, RecursionError):
             entries.append(_damaged(row))
     return entries
+
+
+def _check_plausible(row: Sequence[Any]) -> None:
+    """Refuse a row that no mark vouches for if no writer of ours can have written it: it must not trip who shows it.
+
+    Raises:
+        struct.error, TypeError, ValueError, AttributeError, RecursionError: if so.
+    """
+    _head(tuple(row), b"")  # all types, and what fits in them
+    error, payload, (spent, started, ended, duration) = row[22], row[25], row[7:11]
+    if not all(-_LATEST <= time <= _LATEST for time in (spent, started, ended or 0.0, duration)):
+        raise Damaged("impossible times")  # or NaN
+    if not all(0 <= number < _MOST for number in (row[0], *row[2:3], *row[4:7], row[27])):
+        raise Damaged("impossible numbers")
+    if not isinstance(payload, (bytes, NoneType)) or not (error is None or isinstance(json.loads(error), dict)):
+        raise Damaged("something else than a value, or than an error")
 
 
 def _entry(row: tuple[Any, ...]) -> Entry:
@@ -296,9 +316,9 @@ def _light(row: tuple[Any, ...]) -> Entry:
 
 def _damaged(row: tuple[Any, ...]) -> Entry:
     """Return what can be said of a row that isn't believed: where it is and what it calls itself."""
-    name, occurrence, status = row[1:4]
+    seq, name, occurrence, status = row[:4]
     return Entry(
-        row[0],
+        seq,
         name.decode("utf-8", "replace") if isinstance(name, bytes) else "?",
         occurrence if isinstance(occurrence, int) else 0,
         _STATUSES.get(status, EntryStatus.RUNNING) if isinstance(status, bytes) else EntryStatus.RUNNING,
@@ -316,13 +336,18 @@ def entry_mark(row: Sequence[Any], who: bytes, signer: Signer) -> bytes:
         struct.error, TypeError, ValueError, KeyError, AttributeError: if no writer of ours can have written it.
     """
     values = tuple(row)
+    _check_plausible(values)
     _entry(values)
     return signer.mark(_head(values, who), values[25] or b"")
 
 
 def attempt_mark(row: Sequence[Any], who: bytes, signer: Signer) -> bytes:
     """Return the mark of a row of :data:`ATTEMPT_COLUMNS`, as :func:`entry_mark` does."""
-    json.loads(row[6])
+    seq, budget, number, started, duration, delay, error = row[:7]
+    if not all(-_LATEST <= time <= _LATEST for time in (started, duration, delay or 0.0)):
+        raise Damaged("impossible times")
+    if not all(0 <= one < _MOST for one in (seq, budget, number)) or not isinstance(json.loads(error), dict):
+        raise Damaged("impossible numbers, or something else than an error")
     return signer.mark(_attempt_bytes(tuple(row[:7]), who))
 
 

@@ -20,6 +20,7 @@ __all__ = ["SHARED", "Run", "alive", "end", "executions", "find", "forget", "lis
 #: The notebook of a run that any notebook may use.
 SHARED = "*"
 _MOST_STEPS = 10_000_000
+_LATEST = 2.5e11
 _NOBODY = Owner(0, "unknown host")
 _COLUMNS = (
     "id, workflow, key, number, status, archived, created_at, ended_at, epoch, notebook, owner, since, lease_until"
@@ -60,7 +61,8 @@ def _run(row: tuple[Any, ...]) -> Run:
 def _time(value: object) -> float:
     if not isinstance(value, (int, float)):
         raise Damaged(f"a time was expected, not {value!r:.40}")
-    return float(value)
+    # Beyond the year 9999 (or NaN) it can't be shown.
+    return float(value) if -_LATEST <= value <= _LATEST else 0.0
 
 
 def _status(value: object) -> RunStatus:
@@ -81,7 +83,7 @@ def _owner(value: object) -> Owner:
     try:
         fields = json.loads(text_of(value))
         return Owner(int(fields["pid"]), str(fields["host"]), str(fields["boot"]), str(fields["started"]))
-    except (ValueError, TypeError, KeyError, OverflowError):
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return _NOBODY
 
 
@@ -338,7 +340,7 @@ def _counts(connection: sqlite3.Connection, run_id: int, steps: int, finished: i
             f"SELECT place & 4294967295, status, execution FROM entries WHERE {PLACES} AND status != 'superseded'",  # noqa: S608
             (run_id, run_id),
         )
-        if seq in called or execution > row[0]
+        if seq in called or (isinstance(execution, int) and isinstance(row[0], int) and execution > row[0])
     ]
     return len(states), states.count(b"succeeded")
 

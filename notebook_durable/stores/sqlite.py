@@ -80,7 +80,7 @@ _GET_ATTEMPTS = f"""
 """  # noqa: S608
 _DROP = "DELETE FROM entries WHERE place = ?"
 _GET_REFERENCES = "SELECT blob FROM entries WHERE blob != '' UNION SELECT blob FROM detached WHERE blob != ''"
-_GET_DETACHED = f"SELECT seq, {_NAMES} FROM detached WHERE run_id = ? ORDER BY id"  # noqa: S608
+_GET_DETACHED = f"SELECT CAST(seq AS INTEGER), {_NAMES} FROM detached WHERE run_id = ? ORDER BY id"  # noqa: S608
 
 #: How often, and how many seconds apart, a claim tries to lock: somebody who only looks (``RunLocks.is_held``) holds
 #: the lock for some microseconds, and who has just taken it needs some milliseconds to write down who it is.
