@@ -106,7 +106,9 @@ def plan_import(
         if isinstance(exported, (int, float)):
             page.line(f"exported {when(exported)} by {versions:.100}")
         if values and found.types:
-            page.heading("What is unpickled when its steps replay; unpickling can run any code of who made the file")
+            page.heading("What is unpickled when its steps replay, as the file says")
+            if trust:
+                page.line("It could say anything: unpickling runs whatever code whoever made the file has put into it.")
             types = sorted(found.types.items(), key=lambda one: -one[1])
             page.table(("type", "values"), [(kind, f"{count:,}") for kind, count in types[:_MOST_TYPES]])
             if len(types) > _MOST_TYPES:

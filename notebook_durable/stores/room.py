@@ -1,7 +1,8 @@
 """Room on the disk: what is said before a full disk or a large journal hurts, and how seldom.
 
 Asking how much is free costs some microseconds, counting what a journal takes some milliseconds for each thousand files
-(10,000 take 35 to 95 ms): the one is done at each execution and before each large value, the other once an hour.
+(10,000 take 35 to 95 ms): the one is done at each execution and before each large value, the other once an hour, and
+when the executions since then have written so much that the limit may be reached.
 """
 
 from __future__ import annotations
@@ -72,10 +73,13 @@ class Room:
         taken: Callable[[Path], int] = _taken,
     ) -> None:
         self._folder, self._space, self._taken = folder, space, taken
-        #: When and with how much free it was said that this is little; when it was counted, and said to be large.
+        #: When it was said that little is free, and how much it was; when the journal was counted, and how much it was;
+        #: when it was said to be large.
         self._low: tuple[float, int] | None = None
-        self._counted: float | None = None
+        self._counted: tuple[float, int] | None = None
         self._large: float | None = None
+        #: Bytes that executions have written since it was counted.
+        self._since = 0
 
     def beginning(self, wrote: int, most: int, now: float) -> list[str]:
         """Return what the user should know before an execution.
@@ -85,6 +89,7 @@ class Room:
             most: bytes from which on a journal is large; 0: it never is.
             now: seconds, from any beginning.
         """
+        self._since += wrote
         found = self._space(self._folder)
         if found is None:
             return []
@@ -111,10 +116,10 @@ class Room:
             return ""  # all that is on the disk is less
         if self._large is not None and now - self._large < _DAY:
             return ""
-        if self._counted is not None and now - self._counted < _HOUR:
+        if self._counted is not None and now - self._counted[0] < _HOUR and self._counted[1] + self._since < most:
             return ""
-        self._counted = now
         taken = self._taken(self._folder)
+        self._counted, self._since = (now, taken), 0
         if taken < most:
             return ""
         self._large = now

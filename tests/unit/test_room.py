@@ -95,6 +95,11 @@ class TestGrowth:
         for minute in range(0, 180, 5):
             assert not place.beginning(0, 10 * GB, minute * 60.0)
         assert disk.walks == 3
+        assert not place.beginning(GB // 2, 10 * GB, 176 * 60.0)
+        assert disk.walks == 3
+        disk.taken = 10 * GB
+        assert place.beginning(GB // 2, 10 * GB, 177 * 60.0)  # with what was written since, it may be reached
+        assert disk.walks == 4
         small = Disk(free=100 * GB, total=109 * GB, taken=9 * GB)
         assert not small.room().beginning(0, 10 * GB, 0.0)
         assert not Disk(taken=50 * GB).room().beginning(0, 0, 0.0)
