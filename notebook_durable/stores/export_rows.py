@@ -149,6 +149,8 @@ def _entry(raw: Mapping[str, Any]) -> Row:
     if raw.get("member") is not None:
         length, digest = raw["member"]
         member = Member(_number(length), _digest(digest))
+        if not 0 <= _number(raw["size"]) <= member.length:
+            raise Misread("a value is larger than its part")
     if (buffers and payload is None) or (member is not None and payload is not None):
         raise Misread("an entry says twice where its value is")
     if not 0 <= fields["seq"] < _MOST_ENTRIES:

@@ -63,11 +63,9 @@ def _values(
     """Write the large values; return the entries as they are to be written, and how many values are damaged."""
     kept, members, lost = [], {}, 0
     for entry in entries:
-        if not _has_value(entry):
-            kept.append(entry)
-        elif not values:
+        if not values:
             kept.append(without_value(entry, LEFT_OUT))
-        elif entry.blob and entry.size > LARGEST_IN_ROW:
+        elif _has_value(entry) and entry.blob and entry.size > LARGEST_IN_ROW:
             try:
                 members[entry.seq] = writer.value(entry.seq, pieces(entry))
                 kept.append(entry)
@@ -87,19 +85,21 @@ def without_value(entry: Entry, why: str, *, keep_json: bool = False) -> Entry:
     """Return an entry that shows what was recorded, and whose step runs again.
 
     Args:
-        entry: with a value.
+        entry: any; one that waits for a restart or is history stays what it is.
         why: what happened to its value; follows "its value was".
         keep_json: JSON is harmless: leave it to be looked at.
     """
     if not (keep_json and entry.serializer == "json"):
         entry = entry._replace(serializer="", payload=None, buffers=(), size=0, blob="")
     match entry.status:
-        case EntryStatus.SUCCEEDED if entry.at_most_once:
+        case EntryStatus.SUCCEEDED | EntryStatus.CANCELLED if entry.at_most_once:
             # It must not be called again unasked: as after a crash, its outcome has to be told.
             return entry._replace(status=EntryStatus.RUNNING, ended_at=None, note=f"its value was {why}")
         case EntryStatus.SUCCEEDED:
             return entry._replace(status=EntryStatus.UNSTORABLE, note=why)
-        case EntryStatus.FAILED:
+        case EntryStatus.CANCELLED:
+            return entry._replace(status=EntryStatus.INTERRUPTED)
+        case EntryStatus.FAILED if not entry.at_most_once:
             return entry._replace(left=True, survived=False)
         case _:
             return entry
@@ -116,8 +116,9 @@ def _lines(store: Store, run_id: int, entries: Sequence[Entry], members: dict[in
         if member is None and _has_value(entry):
             try:
                 value = store.payload(run_id, entry)
-            except DamagedValueError:  # gone since
-                entry = without_value(entry, _DAMAGED)
+            except DamagedValueError:
+                if entry.value_size:  # gone since; else there never was one
+                    entry = without_value(entry, _DAMAGED)
         yield export_rows.entry_line(entry, value, member)
     for entry in entries:
         for attempt in store.attempts(run_id, entry.seq):

@@ -59,17 +59,13 @@ class Incoming:
         for line in self.archive.lines():
             row = row_of(line)
             if row.kind == "entry":
-                yield row._replace(item=self._entry(row.item, row.member))
+                entry: Entry = row.item
+                yield row._replace(item=entry if self.values else without_value(entry, _LEFT_OUT, keep_json=True))
             elif row.kind == "extra" and not self.trusted:
                 seq, extra = row.item
                 yield row._replace(item=(seq, Extra(extra.preview)))  # outputs of strangers are not shown
             elif row.kind != "message" or self.values:
                 yield row
-
-    def _entry(self, entry: Entry, member: Member | None) -> Entry:
-        if self.values or (entry.payload is None and member is None):
-            return entry
-        return without_value(entry, _LEFT_OUT, keep_json=True)
 
 
 @contextmanager

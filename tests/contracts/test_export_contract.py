@@ -179,8 +179,13 @@ class TestTransfer:
     def test_without_values(self, make: Any, tmp_path: Path) -> None:
         """Everything is shown and nothing replays; what must not be called twice asks."""
         one, two = make(), make("two")
-        once = done(6, "charge", b"paid", at_most_once=True)
-        run_id = fill(one, [FULL, *VALUES, RUNNING, once])
+        more = [
+            done(6, "charge", b"paid", at_most_once=True),
+            Entry(7, "failed", 0, EntryStatus.FAILED, failure=Failure.TERMINAL, survived=True, error={"type": "E"}),
+            Entry(8, "timeout", 0, EntryStatus.CANCELLED),
+            Entry(9, "ship", 0, EntryStatus.CANCELLED, at_most_once=True),
+        ]
+        run_id = fill(one, [FULL, *VALUES, RUNNING, *more])
         one.export(run_id, tmp_path / "f.zip", values=False, now=5.0)
         assert (tmp_path / "f.zip").stat().st_size < 20_000
         taken = two.adopt(tmp_path / "f.zip", now=6.0)
@@ -188,9 +193,11 @@ class TestTransfer:
         assert [entry.name for entry in entries] == [entry.name for entry in one.read(run_id)]
         assert {entry.status for entry in entries[1:5]} == {EntryStatus.UNSTORABLE}
         assert all(entry.payload is None and not entry.blob and not entry.serializer for entry in entries)
-        assert entries[0].left
-        assert not entries[0].survived
-        assert (entries[6].status, entries[6].ended_at) == (EntryStatus.RUNNING, None)
+        assert (entries[0].left, entries[0].survived) == (False, True)  # at_most_once: it is not tried again either
+        assert (entries[7].left, entries[7].survived) == (True, False)
+        assert entries[8].status is EntryStatus.INTERRUPTED
+        for once in (entries[6], entries[9]):
+            assert (once.status, once.ended_at) == (EntryStatus.RUNNING, None)
         assert dict(two.extras(taken.run_id)) == dict(one.extras(run_id))
         assert entries[4].value_type == "numpy.ndarray"
 
@@ -378,6 +385,8 @@ HOSTILE: dict[str, Callable[[dict[str, bytes]], None]] = {
     "status of an entry": rows(lambda lines: first(lines, "entry").update(status="x")),
     "error no mapping": rows(lambda lines: first(lines, "entry").update(error=[1])),
     "payload no base64": rows(lambda lines: first(lines, "entry").update(payload="???")),
+    "too large for its part": rows(lambda lines: first(lines, "entry", 3).update(size=10**12)),
+    "of negative size": rows(lambda lines: first(lines, "entry", 3).update(size=-1)),
     "two places": rows(lambda lines: first(lines, "entry", 1).update(member=[1, "0" * 64])),
     "member elsewhere": rows(lambda lines: first(lines, "entry", 1).update(payload=None, member=[1, "../x"], size=1)),
     "unknown line": rows(lambda lines: lines.append(["x", {}])),

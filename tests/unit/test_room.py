@@ -107,10 +107,10 @@ class TestGrowth:
 
     def test_counts_what_is_there(self, tmp_path: Path, signer: Signer) -> None:
         """Database, files and packs: what ``disk_usage`` says."""
-        with durable("wf", store=SqliteStore(tmp_path / "j", signer)) as ctx:
+        store = SqliteStore(tmp_path / "j", signer)
+        with durable("wf", store=store) as ctx:
             ctx.run("pack", lambda: b"p" * 300_000)
             ctx.run("file", lambda: b"f" * 9_000_000)
-        store = SqliteStore(tmp_path / "j", signer)
         usage = store.disk_usage()
         taken = room._taken(tmp_path / "j")
         store.close()
