@@ -46,11 +46,13 @@ _LOOKS_UP = words("get fetch read load count")
 
 def is_secret_name(name: str) -> bool:
     """Tell whether a variable, argument or key of this name holds a secret: "DB_PASSWORD", "X-Api-Key", "pw"."""
-    return len(name) <= 4 * _LONGEST_NAME and _STEM.search(name) is not None and _is_secret(name)
+    return len(name) <= 4 * _LONGEST_NAME and _is_secret(name)
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=4096)  # each step asks for the names of its inputs
 def _is_secret(name: str) -> bool:
+    if _STEM.search(name) is None:
+        return False
     pieces = [piece.lower() for piece in _PIECES.findall(name)]
     if not pieces or pieces[-1] in _ABOUT or pieces[0] in _NUMBER_OF:
         return False
