@@ -51,10 +51,22 @@ class Snapshot:
     Attributes:
         log: its entries, without payloads.
         sizes: bytes of their values, by ``seq``; missing if there is none. No value was read to know that.
+        untrusted: why nothing in the journal is believed; "" if it is.
     """
 
     log: RunLog
     sizes: Mapping[int, int]
+    untrusted: str = ""
+
+    def state(self, entry: Entry, *, owned: bool | None = None) -> str:
+        """Say in a word how an entry stands; ``owned`` as in :func:`state_of`, by default as it is."""
+        if self.untrusted and not entry.intact:
+            return "untrusted"
+        return state_of(entry, owned=self.log.info.owner is not None if owned is None else owned)
+
+    def note(self, entry: Entry) -> str:
+        """Say what is special about an entry."""
+        return "written with another key" if self.untrusted and not entry.intact else note(entry)
 
     @cached_property
     def versions(self) -> dict[int, Version]:
@@ -93,13 +105,13 @@ class Snapshot:
     @cached_property
     def groups(self) -> list[Group]:
         """Calls of one name in a row, by their places in :attr:`order`."""
-        owned, order, border = self.log.info.owner is not None, self.order, len(self.log.current)
+        order, border = self.order, len(self.log.current)
         spans = [*in_a_row(entry.name for entry in order[:border])]
         spans += [range(one.start + border, one.stop + border) for one in in_a_row(e.name for e in order[border:])]
         found = []
         for span in spans:
             entries = order[span.start : span.stop]
-            states = [state_of(entry, owned=owned) for entry in entries]
+            states = [self.state(entry) for entry in entries]
             sizes = [self.sizes.get(entry.seq, 0) for entry in entries]
             replayed = sum(self.called.get(entry.seq) == "replayed" for entry in entries)
             found.append(make_group(span.start, entries, states, sizes, replayed, current=span.start < border))
@@ -119,7 +131,12 @@ def snapshot(store: Store, info: RunInfo) -> Snapshot:
         for entry in entries
         if entry.size or (entry.serializer and entry.status is not EntryStatus.RUNNING)
     }
-    return Snapshot(RunLog(info, entries, store.executions(info.id)), sizes)
+    return Snapshot(RunLog(info, entries, store.executions(info.id)), sizes, _untrusted(store))
+
+
+def _untrusted(store: Store) -> str:
+    error = store.untrusted()
+    return "" if error is None else redact(str(error))
 
 
 def state_of(entry: Entry, *, owned: bool) -> str:
@@ -146,7 +163,8 @@ def state_of(entry: Entry, *, owned: bool) -> str:
 
 def list_runs(store: Store) -> dict[str, Any]:
     """List all runs, newest first, archived ones too."""
-    return {"location": store.location, "runs": [_run(store, info) for info in store.runs(archived=True)]}
+    runs = [_run(store, info) for info in store.runs(archived=True)]
+    return {"location": store.location, "runs": runs, "untrusted": _untrusted(store)}
 
 
 def overview(info: RunInfo) -> dict[str, Any]:
@@ -236,17 +254,16 @@ def _finder(groups: Sequence[Group]) -> Callable[[int], Group | None]:
 
 
 def _row_writer(shot: Snapshot, words: _Words) -> Callable[[Entry, Group | None], list[Any]]:
-    owned = shot.log.info.owner is not None
     current = shot.log.current_seqs
 
     def write(entry: Entry, group: Group | None) -> list[Any]:
         version = shot.versions[entry.seq]
-        step, state = words(str(version.key)), words(state_of(entry, owned=owned))
+        step, state = words(str(version.key)), words(shot.state(entry))
         how, stands = words(shot.called.get(entry.seq, "")), int(entry.seq in current)
         place: Sequence[Any] = (entry.seq, step, version.number, version.among, state)
         if not entry.intact:
             # Nothing else in it can be believed.
-            said, size = words(note(entry)), shot.sizes.get(entry.seq, 0)
+            said, size = words(shot.note(entry)), shot.sizes.get(entry.seq, 0)
             return [*place, 0, None, 0, 0, 0, size, words(""), words(""), said, how, stands, words("")]
         parts = parts_from(entry.code.inputs)
         return [

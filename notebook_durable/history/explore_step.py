@@ -6,18 +6,18 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from notebook_durable.errors import ConfigurationError
+from notebook_durable.errors import ConfigurationError, DamagedValueError, UntrustedJournalError
 from notebook_durable.history.compare import Sources, input_changes, library_changes
-from notebook_durable.history.explore import Snapshot, overview, state_of
+from notebook_durable.history.explore import Snapshot, overview
 from notebook_durable.history.values import variable_for
 from notebook_durable.model import Attempt, Entry, EntryStatus, Extra, StepKey
 from notebook_durable.parts import Parts, parts_from
 from notebook_durable.protocols import Store
 from notebook_durable.question import question_from
 from notebook_durable.redact import redact
-from notebook_durable.render import error_text, note
+from notebook_durable.render import error_text
 
-__all__ = ["all_of_step", "step_detail", "step_text"]
+__all__ = ["all_of_step", "damage_text", "step_detail", "step_text"]
 
 _MOST_JSON = 20_000  # bytes of a JSON value that is shown where there is no preview
 _MOST_FUNCTIONS = 40
@@ -61,11 +61,10 @@ def step_detail(store: Store, shot: Snapshot, seq: int) -> dict[str, Any]:
     if entry is None:
         raise ConfigurationError("this step is not in the journal any more: refresh")
     version = shot.versions[seq]
-    owned = shot.log.info.owner is not None
     detail = {
         "run": overview(shot.log.info), "seq": seq, "step": str(version.key), "version": version.number,
-        "versions": [_other(shot, one, owned) for one in shot.log.versions[version.key]],
-        "state": state_of(entry, owned=owned), "current": seq in shot.log.current_seqs, "note": redact(note(entry)),
+        "versions": [_other(shot, one) for one in shot.log.versions[version.key]],
+        "state": shot.state(entry), "current": seq in shot.log.current_seqs, "note": redact(shot.note(entry)),
         "size": shot.sizes.get(seq, 0), "variable": variable_for(str(version.key)),
         "preview": None, "outputs": [], "attempts": [], "can": _can(shot, entry), "damaged": "",
     }  # fmt: skip
@@ -74,22 +73,41 @@ def step_detail(store: Store, shot: Snapshot, seq: int) -> dict[str, Any]:
     if entry.intact:
         detail |= _recorded(store, shot, entry)
         detail["outputs"] = _outputs(extra.outputs)
-        if detail["preview"] is None:
-            detail["preview"] = _json_value(store, shot, entry)
+    else:
+        detail["damaged"] = shot.untrusted or _damage(store, shot, entry)
+    if detail["preview"] is None:
+        detail["preview"] = _json_value(store, shot, entry)
     return detail
 
 
-def _other(shot: Snapshot, entry: Entry, owned: bool) -> dict[str, Any]:
+def _damage(store: Store, shot: Snapshot, entry: Entry) -> str:
+    """Say what is wrong with a row, and what becomes of it. Its value is not read for that."""
+    try:
+        store.payload(shot.log.info.id, entry)
+    except DamagedValueError as error:
+        return damage_text(error)
+    return ""
+
+
+def damage_text(error: DamagedValueError) -> str:
+    """Say in one line what becomes of a damaged value."""
+    return redact(f"damaged: {error.reason}; it will be computed anew when its cell is run again")
+
+
+def _other(shot: Snapshot, entry: Entry) -> dict[str, Any]:
     place = [one.seq for one in shot.log.versions[shot.versions[entry.seq].key]]
     return {
         "seq": entry.seq, "number": place.index(entry.seq) + 1, "current": entry.seq in shot.log.current_seqs,
-        "state": state_of(entry, owned=owned), "at": entry.ended_at if entry.intact else None,
+        "state": shot.state(entry), "at": entry.ended_at if entry.intact else None,
     }  # fmt: skip
 
 
 def _can(shot: Snapshot, entry: Entry) -> dict[str, bool]:
     return {
-        "load": entry.intact and entry.seq in shot.sizes and not entry.failure,
+        # Of a journal that isn't believed JSON can be read all the same: it runs nothing.
+        "load": (entry.intact or (bool(shot.untrusted) and entry.serializer == "json"))
+        and entry.seq in shot.sizes
+        and not entry.failure,
         "rewind": entry.intact and entry.seq in shot.log.current_seqs and not shot.log.info.archived,
         "forget": True,
     }
@@ -214,12 +232,12 @@ def _json_value(store: Store, shot: Snapshot, entry: Entry) -> dict[str, Any] | 
     shown = (EntryStatus.SUCCEEDED, EntryStatus.SUPERSEDED, EntryStatus.IMPURE)
     if entry.serializer != "json" or entry.status not in shown or shot.sizes.get(entry.seq, 0) > _MOST_JSON:
         return None
-    found = next((one for one in store.read(shot.log.info.id, [entry.seq]) if one.seq == entry.seq), None)
-    if found is None or not found.intact or found.payload is None:
-        return None
     try:
-        value = json.loads(found.payload)
+        found = store.payload(shot.log.info.id, entry)
+        if found.size > _MOST_JSON:
+            return None
+        value = json.loads(found.data)
         text = json.dumps(value, ensure_ascii=False, indent=1 if isinstance(value, (dict, list)) else None)
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError, DamagedValueError, UntrustedJournalError):
         return None
     return {"kind": "text", "text": redact(text), "cut": False, "type": entry.value_type}

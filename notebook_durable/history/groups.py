@@ -24,7 +24,7 @@ LEAST = 10
 
 #: A group's state is the first of these that one of its entries has.
 _STATES = (
-    "running", "waiting", "asking", "sleeping", "cut off", "failed", "damaged", "interrupted", "cancelled",
+    "running", "waiting", "asking", "sleeping", "cut off", "failed", "damaged", "untrusted", "interrupted", "cancelled",
     "not storable", "changed its input", "done",
 )  # fmt: skip
 _COMPARED = 6  # entries whose inputs are compared to find out which tells them apart

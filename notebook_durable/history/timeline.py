@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from notebook_durable.history.explore import Snapshot, state_of
+from notebook_durable.history.explore import Snapshot
 from notebook_durable.history.groups import first_error, in_a_row, worst
 from notebook_durable.history.log import Step
 from notebook_durable.history.timeline_layout import Bar, Warp, assign_lanes, merged, place_replayed
@@ -145,8 +145,8 @@ class _Execution:
         """The bar of a replayed step."""
         entry, label = step.entry, str(step.key)
         if not entry.intact:
-            return Bar("replayed", entry.seq, label, "damaged", self._one.started_at, 0.0)
-        return Bar("replayed", entry.seq, label, state_of(entry, owned=False), entry.started_at, entry.duration)
+            return Bar("replayed", entry.seq, label, self._shot.state(entry), self._one.started_at, 0.0)
+        return Bar("replayed", entry.seq, label, self._shot.state(entry, owned=False), entry.started_at, entry.duration)
 
     def _saved_together(self, entries: Sequence[Entry]) -> list[Bar]:
         """One bar for the replayed ones of many calls: as long as each execution took for those it recorded."""
@@ -160,19 +160,19 @@ class _Execution:
                 span[:] = min(span[0], entry.started_at), max(span[1], end)
         at = min((span[0] for span in recorded.values()), default=self._one.started_at)
         took = sum(end - begin for begin, end in recorded.values())
-        states = Counter(state_of(entry, owned=False) for entry in entries)
+        states = Counter(self._shot.state(entry, owned=False) for entry in entries)
         return [_group_bar("replayed", entries, states, at, took)]
 
     def _together(self, entries: Sequence[Entry]) -> list[Bar]:
         """One bar for all of many calls that this execution worked on, with their retries and waits."""
-        begin, until, owned = self._one.started_at, self._until, self._shot.log.info.owner is not None
+        begin, until = self._one.started_at, self._until
         begun = [entry for entry in entries if entry.started_at]
         if not begun:
             return []
         at = min(max(begin, entry.started_at - max(0.0, entry.spent - entry.duration)) for entry in begun)
         running = any(entry.status is EntryStatus.RUNNING for entry in begun)
         end = until if running else max(entry.ended_at or entry.started_at for entry in begun)
-        states = Counter(state_of(entry, owned=owned) for entry in begun)
+        states = Counter(map(self._shot.state, begun))
         # Failed items that the cell went on after don't make the whole a failure.
         lost = any(entry.left for entry in begun) or states["failed"] == len(begun)
         kind = "failed" if lost or any(states[one] for one in ("interrupted", "cancelled", "cut off")) else "ran"
@@ -201,7 +201,7 @@ class _Execution:
         return bars
 
     def _last_call(self, entry: Entry, label: str, until: float) -> Bar:
-        state = state_of(entry, owned=self._shot.log.info.owner is not None)
+        state = self._shot.state(entry)
         open_ = entry.status is EntryStatus.RUNNING
         took = max(0.0, until - entry.started_at) if open_ else entry.duration
         parts = parts_from(entry.code.inputs)

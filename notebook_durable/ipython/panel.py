@@ -73,6 +73,7 @@ class Panel:
         self._counts: dict[str, int] = {}
         self._active: dict[int, Row] = {}
         self._maps: dict[int, MapProgress] = {}
+        self._lost: dict[int, str] = {}  # entries that were found damaged, and how
         self._replayed_rows: list[int] = []
         self._plain: dict[int, None] = {}  # finished steps that may be folded, in order
         self._folded: set[int] = set()
@@ -158,8 +159,11 @@ class Panel:
         self._enter(row, "running")
         row.attempt, row.max_attempts = entry.attempts, event.max_attempts
         row.since, row.spent = entry.started_at, entry.spent
+        lost = self._lost.pop(entry.seq, "")
         if event.reason and event.reason != "new":
             row.note = event.reason
+        elif lost:
+            row.note = lost
 
     def _retry(self, event: AttemptFailed) -> None:
         row = self._row(event.entry)
@@ -191,12 +195,20 @@ class Panel:
             self._plain[row.seq] = None
 
     def _damaged(self, event: StepDamaged) -> None:
-        row = self._row(event.entry)
-        row.note = event.reason
-        if not row.state:
-            self._enter(row, "running")
+        """Told before its step runs again, perhaps as another entry, or as an item of a map: it is no row by itself."""
+        seq = event.entry.seq
+        if seq in self.rows:
+            self.rows[seq].note = event.reason
+            self._dirty[seq] = None
+        else:
+            self._lost[seq] = event.reason
 
     def _unsaved(self, event: StoreFailed) -> None:
+        maps = [seq for seq, one in self._maps.items() if one.name == event.entry.name and seq in self._active]
+        if maps:
+            self.rows[maps[-1]].note = f"not saved yet: {event.reason}"
+            self._dirty[maps[-1]] = None
+            return
         row = self._row(event.entry)
         row.note = f"not saved yet: {event.reason}"
         if not row.state:

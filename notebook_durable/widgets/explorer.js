@@ -11,7 +11,7 @@ const FILTERS = [
 ];
 const SORTS = [["order", "in order"], ["took", "longest first"], ["size", "largest first"], ["began", "newest first"]];
 const TONES = {
-  done: "good", replayed: "pale", completed: "good", running: "ran", failed: "bad", damaged: "bad", interrupted: "wait", cancelled: "wait",
+  done: "good", replayed: "pale", completed: "good", running: "ran", failed: "bad", damaged: "bad", untrusted: "wait", interrupted: "wait", cancelled: "wait",
   "cut off": "wait", killed: "wait", waiting: "wait", asking: "wait", sleeping: "wait", "not storable": "wait", "changed its input": "wait",
 };
 const KINDS = [["ran", "ran"], ["replayed", "replayed (as long as it took then)"], ["failed", "failed"], ["wait", "waiting"]];
@@ -206,6 +206,7 @@ class Runs {
   async refresh() {
     const answer = await this.explorer.kernel.ask({ do: "runs" });
     this.location = answer.location;
+    this.explorer.distrust(answer.untrusted);
     this.runs = answer.runs;
     this.draw();
   }
@@ -459,6 +460,7 @@ class Run {
     const answer = await this.explorer.kernel.ask({ do: "run", run });
     this.id = run;
     this.info = answer.run;
+    this.explorer.distrust(answer.untrusted);
     this.node.hidden = false;
     this.timeline.show(answer.timeline);
     this.rows = unpacked(answer.steps);
@@ -672,7 +674,7 @@ class Detail {
       fact("recorded", step.ended && `${when(step.ended)}, execution ${step.execution}`),
       fact("type", step.type), fact("size", step.size ? `${size(step.size)} (${step.serializer || "?"})` : ""));
     const said = [step.asks && `asked: ${step.asks}`, step.why && `why it ran: ${step.why}`, step.note, step.at_most_once && "called at most once"].filter(Boolean).join(" · ");
-    const damaged = step.damaged ? h("div", { class: "nbd-damaged nbd-error", role: "alert" }, step.damaged) : "";
+    const damaged = step.damaged && step.state !== "untrusted" /* which stands above */ ? h("div", { class: "nbd-damaged nbd-error", role: "alert" }, step.damaged) : "";
     return [facts, damaged, said ? h("div", { class: "nbd-why nbd-dim" }, said) : ""];
   }
 
@@ -889,12 +891,13 @@ class Explorer {
     const refresh = button("↻", "refresh", () => this.refresh(), { class: "nbd-quiet", "aria-label": "Refresh", title: "Refresh" });
     this.said = h("div", { class: "nbd-said", role: "status", hidden: true });
     this.waiting = h("div", { class: "nbd-waiting", role: "status", hidden: true }, "waiting for the kernel …");
+    this.untrusted = h("div", { class: "nbd-untrusted", role: "note", hidden: true });
     this.runs = new Runs(this);
     this.run = new Run(this);
     root.classList.add("nbd-explorer");
     root.setAttribute("role", "region");
     root.setAttribute("aria-label", "Journal");
-    root.append(h("div", { class: "nbd-head" }, this.back, this.title, this.meta, this.forget, refresh), this.waiting, this.said, this.runs.node, this.run.node);
+    root.append(h("div", { class: "nbd-head" }, this.back, this.title, this.meta, this.forget, refresh), this.waiting, this.said, this.untrusted, this.runs.node, this.run.node);
     this.key = (event) => this.keyed(event);
     root.addEventListener("keydown", this.key);
     this.watch();
@@ -916,6 +919,12 @@ class Explorer {
     this.said.textContent = message;
     this.said.toggleAttribute("data-error", isError);
     this.said.hidden = !message;
+  }
+
+  /** Say why nothing in the journal is believed. */
+  distrust(why) {
+    this.untrusted.textContent = why ?? "";
+    this.untrusted.hidden = !why;
   }
 
   async showRuns() {

@@ -17,7 +17,7 @@ from typing import Any
 
 from notebook_durable.errors import ConfigurationError, DamagedValueError, DurableError
 from notebook_durable.history.explore import Snapshot, list_runs, overview, snapshot, step_rows
-from notebook_durable.history.explore_step import all_of_step, step_detail, step_text
+from notebook_durable.history.explore_step import all_of_step, damage_text, step_detail, step_text
 from notebook_durable.history.log import read_log
 from notebook_durable.history.removal import Plan, forget, rewind
 from notebook_durable.history.spelling import spell
@@ -102,7 +102,7 @@ class Explorer:
             drawn = timeline(shot, lambda seq: store.attempts(info.id, seq), time.time())
             rows = step_rows(shot, 0, _PAGE)
         self._read = info.id, shot
-        return {"run": overview(info), "timeline": drawn, "steps": rows}
+        return {"run": overview(info), "timeline": drawn, "steps": rows, "untrusted": shot.untrusted}
 
     def _rows(self, store: Store, request: Request) -> dict[str, Any]:
         return {"steps": step_rows(self._shot(store, request), int(request.get("start", 0)), _PAGE)}
@@ -159,8 +159,7 @@ class Explorer:
             found = recorded(store, shot.log, text)
         except DamagedValueError as error:
             # Large values are only read, and so only checked, when somebody wants them: here.
-            said = redact(f"damaged: {error.reason}; it will be computed anew when its cell is run again")
-            self._damaged[shot.log.info.id, entry.seq, entry.ended_at] = said
+            self._damaged[shot.log.info.id, entry.seq, entry.ended_at] = damage_text(error)
             raise
         name = _variable(self._shell, str(request.get("variable") or ""), variable_for(found.step))
         self._shell.push({name: found.value()})

@@ -142,15 +142,16 @@ def test_of_a_journal_with_another_key_names_are_listed(tmp_path, signer):
     other = SqliteStore(tmp_path / ".durable", Signer(b"o" * 32, "another key"))
     shot = snapshot(other, other.runs()[0])
     rows = rows_of(shot)
-    assert {row["state"] for row in rows} == {"damaged"}
+    assert {row["state"] for row in rows} == {"untrusted"}
     assert "score" in {row["step"] for row in rows}
-    assert {row["why"] for row in rows} == {"damaged, or written with another key"}
+    assert {row["why"] for row in rows} == {"written with another key"}
+    assert "%durable trust" in list_runs(other)["untrusted"] == shot.untrusted
     detail = step_detail(other, shot, 0)
     assert detail["step"] == "load"
-    assert not detail["can"]["load"]
+    assert "%durable trust" in detail["damaged"]
     assert not detail["can"]["rewind"]
-    assert detail["preview"] is None
     assert "source" not in detail
+    assert (detail["preview"]["text"], detail["can"]["load"]) == ("[\n 1,\n 2,\n 3\n]", True)  # JSON runs nothing
     drawn = timeline(shot, lambda seq: other.attempts(1, seq), 5000.0)
     assert len(drawn["executions"]) == 2
     other.close()

@@ -284,3 +284,46 @@ def test_single_bars_around_a_map_keep_their_places(settings):
     found = sorted(bars(look(settings)[1], 1), key=lambda bar: bar["at"])
     assert [(bar["step"], bar["count"], bar["group"]) for bar in found if bar["group"]] == [("half", 30, 1)]
     assert found[0]["step"] == "load"
+
+
+# -- another key
+
+
+class Bomb:
+    """Leaves a file behind when it is unpickled."""
+
+    def __init__(self, place):
+        self.place = place
+
+    def __reduce__(self):
+        return (open, (str(self.place), "w"))
+
+
+def test_of_another_key_s_journal_json_can_be_loaded(settings, shell, tmp_path):
+    """What is pickled is refused with the way out, for small values and large ones; nothing of it is run."""
+    place = tmp_path / "boom"
+
+    def body(ctx):
+        ctx.run("plain", lambda: [1, 2])
+        ctx.run("pickled", lambda: (1, 2))
+        ctx.run("large", lambda: (bytes(6_000_000),))
+        ctx.map("bombs", lambda n: {n: Bomb(place)}, range(12))
+
+    run(settings, body)
+    settings = Settings.resolve(store=settings.folder, key_file=tmp_path / "another")
+    explorer = Explorer(settings, shell)
+    assert "written with another key" in ask(explorer, "runs")["untrusted"]
+    opened = ask(explorer, "run", run=1)
+    assert "written with another key" in opened["untrusted"]
+    assert opened["steps"]["groups"][0]["state"] == "untrusted"
+    assert {row["state"] for row in rows_of(look(settings)[0])} == {"untrusted"}
+    ask(explorer, "load", run=1, seq=0, variable="found")
+    assert shell.user_ns == {"found": [1, 2]}
+    assert ask(explorer, "step", run=1, seq=0)["step"]["preview"]["text"] == "[\n 1,\n 2\n]"
+    for seq in (1, 2, 3):
+        step = ask(explorer, "step", run=1, seq=seq)["step"]
+        assert (step["state"], step["can"]["load"]) == ("untrusted", False)
+        assert "written with another key" in step["damaged"]
+        assert "UntrustedJournalError" in ask(explorer, "load", run=1, seq=seq, variable="found")["error"]
+    assert shell.user_ns == {"found": [1, 2]}
+    assert not place.exists()

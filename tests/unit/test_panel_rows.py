@@ -12,6 +12,8 @@ from notebook_durable.events import (
     AttemptFailed,
     ExecutionEnded,
     ExecutionStarted,
+    MapProgress,
+    StepDamaged,
     StepEnded,
     StepReplayed,
     StepStarted,
@@ -216,6 +218,29 @@ def test_a_folded_step_that_runs_once_more():
     assert made.summary() == "30 run"
     assert rows(made)[0] == "✓ 9 earlier steps done"
     assert rows(made)[-1] == "✓ s0 done 1.2 s not saved yet: disk full"
+
+
+def test_a_damaged_value_is_no_row_of_its_own():
+    """Its step runs again, as another entry or as the same one: one row, which says why; nothing runs for ever."""
+    old, new = entry(1, "big", EntryStatus.SUCCEEDED), entry(2, "big")
+    lost = StepDamaged(RUN, old, "its recorded value is damaged")
+    made = panel(began(2), lost, started(new, "its recorded value is damaged"), done(new))
+    assert made.summary() == "1 run"
+    assert rows(made) == ["✓ big done 1.2 s its recorded value is damaged"]
+    made = panel(began(2), lost, started(old), done(old))
+    assert rows(made) == ["✓ big done 1.2 s its recorded value is damaged"]
+    assert not made.active
+
+
+def test_what_happens_to_items_is_told_in_the_row_of_their_map():
+    """A damaged value, or a write that failed, makes no row for a single item."""
+    told = MapProgress(RUN, "m", 1, 0, 0, 1, 3, NOW + 1, seq=4, started_at=NOW)
+    made = panel(
+        began(9), StepDamaged(RUN, entry(5, "m"), "damaged"), told, StoreFailed(RUN, entry(6, "m"), "disk full")
+    )
+    assert list(made.rows) == [4]
+    assert made.rows[4].note == "not saved yet: disk full"
+    assert [row["note"] for row in made.changes()["rows"]] == ["not saved yet: disk full"]
 
 
 # --- for the widget
