@@ -76,6 +76,13 @@ class Writer:
         self._part(_MARK, (signer.mark(_SCOPE, text).hex().encode(),))
         self._zip.close()
 
+    def close(self) -> None:
+        """Let go of a half-written archive: its finalizer would complain about the file, which is closed by then."""
+        try:
+            self._zip.close()
+        except (OSError, ValueError):  # a full disk, a part that was cut short
+            self._zip.fp = None
+
     def _part(self, name: str, pieces: Iterable[Any]) -> Member:
         info = zipfile.ZipInfo(name, self._date)
         info.external_attr = 0o600 << 16
@@ -102,7 +109,11 @@ def writing(target: Path, now: float) -> Iterator[Writer]:
         descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             with os.fdopen(descriptor, "w+b") as file:
-                yield Writer(file, now)
+                writer = Writer(file, now)
+                try:
+                    yield writer
+                finally:
+                    writer.close()
                 file.flush()
                 sync_file(file.fileno())
             _give_name(temporary, target)

@@ -22,10 +22,24 @@ from notebook_durable.errors import (
     DurableError,
     JournalCorruptError,
     JournalFormatError,
+    RunTakenOverError,
     StoreError,
     UntrustedJournalError,
 )
-from notebook_durable.model import Ask, Attempt, Entry, EntryStatus, Extra, Failure, Message, Owner, Payload, RunId
+from notebook_durable.model import (
+    Ask,
+    Attempt,
+    Entry,
+    EntryStatus,
+    Extra,
+    Failure,
+    Message,
+    Outcome,
+    Owner,
+    Payload,
+    RunId,
+    RunStatus,
+)  # fmt: skip
 from notebook_durable.serializers import envelope
 from notebook_durable.stores.keys import Signer
 from notebook_durable.stores.sqlite import SqliteStore
@@ -495,3 +509,88 @@ def test_a_database_that_acts(place: Path, statement: str) -> None:
         work()
     with pytest.raises(JournalCorruptError, match="none of ours"):
         journal()
+
+
+# --- what can't be ------------------------------------------------------------------------
+
+ODD: tuple[Any, ...] = (
+    "", "[" * 100_000, '{"a":' * 100_000, "null", '"x"', b"\xff\xfe", 5, -1, 2**62, 1e308, float("inf"), "\x1b[31m\n",
+    '{"asks": 5, "sleeps": "x", "why": [], "code": {}, "inputs": 3, "untracked": 5, "shares": 1, "instead": "x"}',
+)  # fmt: skip
+COLUMNS = {
+    "entries": "name occurrence status execution budget attempts spent started_at ended_at duration failure "
+    "rollback_of serializer value_type note inputs fingerprint error source payload blob size libraries mark",
+    "runs": "workflow key number status archived created_at ended_at epoch notebook owner since",
+    "executions": "number started_at ended_at outcome",
+    "used": "execution seqs",
+    "attempts": "seq started_at error mark",
+    "extras": "preview outputs",
+    "detached": "seq name payload",
+    "mailbox": "seq ask payload at",
+    "meta": "value",
+}
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small journal of the victim's, with something in every table."""
+    home = tmp_path_factory.mktemp("plain")
+    store = SqliteStore(home / ".durable", Signer(VICTIM))
+    claim = store.claim(RunId("etl"), US, now=1.0)
+    error = {"type": "E", "message": "m", "traceback": "t"}
+    for seq, name in enumerate(("load", "save", "publish?")):
+        one = Entry(seq, name, 0, EntryStatus.SUCCEEDED, 1, ended_at=2.0, serializer="json", payload=b"[1]")
+        store.record(claim, one, Attempt(seq, 0, 1, 1.0, 1.0, error), Extra('{"text": "x"}', "[]"))
+    store.post(claim.id, Message(0, 2, Ask.ANSWER, Payload("json", b"1"), "", 9.0))
+    store.end(claim, Outcome.COMPLETED, RunStatus.COMPLETED, now=3.0, used=[0, 1, 2])
+    store.release(claim)
+    late = store.claim(RunId("etl"), US, now=4.0)
+    store.release(late)
+    store.release(store.claim(RunId("etl"), US, now=5.0))
+    with pytest.raises(RunTakenOverError):
+        store.record(late, Entry(3, "late", 0, EntryStatus.SUCCEEDED, 2, ended_at=4.0, serializer="json", payload=b"1"))
+    store.close()
+    return home
+
+
+LOOKING = (
+    "runs",
+    "show",
+    "why",
+    "history",
+    "diff",
+    "stats",
+    "verify",
+    "trust",
+    "export",
+    "inbox",
+    "detached",
+    "rewind",
+)
+
+
+@pytest.mark.parametrize("key", [VICTIM, ATTACKER], ids=["own", "stranger"])
+@pytest.mark.parametrize("table", COLUMNS)
+def test_impossible_content(place: Path, plain: Path, table: str, key: bytes) -> None:
+    """Whatever stands in a column: looking gives a page or an error of ours, never another one."""
+    (place.parent / "key").write_bytes(key)
+    for number, column in enumerate(COLUMNS[table].split()):
+        for value in ODD[(number + (key == ATTACKER)) % 3 :: 3]:  # all of them would take minutes
+            shutil.rmtree(place, ignore_errors=True)
+            shutil.copytree(plain / ".durable", place)
+            try:
+                execute(place, (f"UPDATE OR REPLACE {table} SET {column} = ?", (value,)))
+            except sqlite3.IntegrityError:
+                continue
+            try:
+                view = journal()
+            except DurableError:
+                continue
+            for act in (ACTS[name] for name in LOOKING):
+                try:
+                    act(view)
+                except DurableError:
+                    continue
+                except Exception as error:
+                    raise AssertionError(f"{table}.{column} = {value!r:.60}") from error
+            view.close()
