@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -471,3 +472,35 @@ def test_in_python(shell, place: Path, made: Claim) -> None:
     assert "signed with" in view.trust().apply()
     assert "never yours" not in repr(view)
     view.close()
+
+
+# --- older formats ------------------------------------------------------------------------
+
+FORMATS = Path(__file__).parents[1] / "formats"
+
+
+@pytest.mark.parametrize("version", ["v1", "v2", "v3", "v4"])
+@pytest.mark.parametrize("with_key", [False, True])
+def test_older_formats(opened: Callable[..., SqliteStore], place: Path, version: str, with_key: bool) -> None:
+    """Journals of every format are trusted whole: with the key that each was written with, and without."""
+    shutil.copytree(FORMATS / version, place, ignore=shutil.ignore_patterns("*.py", "key", "__pycache__"))
+    key = FORMATS / version / "key"
+    theirs = opened(key.read_bytes())
+    before = {
+        (run.id, entry.seq): entry
+        for run in theirs.runs(archived=True)
+        for entry in theirs.read(run.id)
+        if entry.intact
+    }
+    bad = sum(one.kind == "row" for one in theirs.verify())
+    values = {place: theirs.payload(place[0], entry).data for place, entry in before.items() if entry.has_value}
+    theirs.close()
+    store = opened()
+    done = store.trust(key if with_key else None)
+    assert done.steps >= len(before) > 0
+    assert done.damaged == (bad if with_key else 0)
+    for (run_id, seq), entry in before.items():
+        (found,) = store.read(run_id, [seq])
+        assert found._replace(blob="") == entry._replace(blob="")
+        if (run_id, seq) in values:
+            assert store.payload(run_id, found).data == values[run_id, seq]
