@@ -26,6 +26,8 @@ _ENV_KEY_FILE = "NOTEBOOK_DURABLE_KEY_FILE"
 _RECORD = "notebook_durable_keys"
 #: What is read of the record, from its end; and how many places are looked at for a key.
 _MOST_BYTES, _MOST_PLACES = 1 << 18, 40
+#: RuntimeError: a user without a home.
+_NO_RECORD = (OSError, ValueError, RuntimeError)
 _remembered: set[tuple[str, str, str]] = set()
 
 
@@ -71,12 +73,12 @@ def remember(key_id: str, path: Path) -> None:
         key_id: names it.
         path: where it lies.
     """
-    record = record_path()
-    item = (str(record), key_id, str(path))
-    if item in _remembered or is_passing(path):
-        return
-    _remembered.add(item)
-    with suppress(OSError, ValueError):
+    with suppress(*_NO_RECORD):
+        record = record_path()
+        item = (str(record), key_id, str(path))
+        if item in _remembered or is_passing(path):
+            return
+        _remembered.add(item)
         known = _text(record)
         if not any((one.key_id, one.path) == item[1:] for one in _parsed(known)):
             _append(record, _line(key_id, path), torn=bool(known) and not known.endswith("\n"))
@@ -121,7 +123,7 @@ def _parsed(text: str) -> Iterator[Known]:
 
 
 def _all() -> list[Known]:
-    with suppress(OSError):
+    with suppress(*_NO_RECORD):
         return list(_parsed(_text(record_path())))
     return []
 
@@ -150,8 +152,10 @@ def whose(key_id: str) -> Whose:
 def _places(mine: list[Known], known: list[Known]) -> list[str]:
     """Where the key may lie now, without doubles; ``.old`` is where our own message has people move a key."""
     named = [one.path for one in (*reversed(mine), *reversed(known))]
-    first = [str(default_key_path()), os.environ.get(_ENV_KEY_FILE, "")]
-    places = dict.fromkeys(path for path in (*first, *named) if path)
+    default = ""
+    with suppress(*_NO_RECORD):
+        default = str(default_key_path())
+    places = dict.fromkeys(path for path in (default, os.environ.get(_ENV_KEY_FILE, ""), *named) if path)
     return [place for path in list(places)[:_MOST_PLACES] for place in (path, f"{path}.old")]
 
 

@@ -212,3 +212,16 @@ def test_many_places_are_not_all_looked_at(home: Path) -> None:
     record_path().write_text("\n".join(lines))
     assert whose(Signer((299).to_bytes(32, "big")).key_id).kind == "moved"  # the newest
     assert whose(Signer((0).to_bytes(32, "big")).key_id).kind == "stranger"
+
+
+def test_no_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no place for the record, a key that is named works all the same."""
+
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(known_keys, "default_key_path", homeless)
+    assert use(home / "mine") is None
+    error = use(home / "other")
+    assert error is not None
+    assert error.whose == "stranger"
