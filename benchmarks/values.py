@@ -4,7 +4,7 @@
     python benchmarks/values.py --rounds 2 --scale 0.02  a quick look, with small values
     python benchmarks/values.py --rows array,frame       some rows
 
-Each save and each restore is a process of its own (``values_measure.py``). In each round, for each row, the limits and
+Each save and each restore is a process of its own: a fork of one that has only imported the libraries. In each round, for each row, the limits and
 all peers run once, in an order drawn anew; what they wrote is deleted, and the deletion waited for, before the next one
 starts. Ratios are taken within a round; medians and the least and greatest value over the rounds are shown.
 """
@@ -49,7 +49,7 @@ GOALS = {
     "frame": (
         ("save / raw write + fsync", (OURS, "save"), (LIMITS, "raw"), 1.2),
         ("save / the same at its best", (OURS, "save"), (LIMITS, "raw_best"), 1.2),
-        ("restore, seconds", (OURS, "fetch"), None, 0.1),
+        ("restore", (OURS, "fetch"), None, 0.1),
         ("restore / one blake3 pass", (OURS, "fetch"), (LIMITS, "blake3"), None),
     ),
     "steps": (
@@ -78,20 +78,37 @@ GOALS = {
 Found = dict[str, dict[str, dict[str, Any]]]
 
 
-def measure(mode: str, peer: str, row: str, folder: Path, scale: float) -> dict[str, Any]:
-    """Measure in a process of its own. What a peer can't do becomes ``error``."""
-    command = [sys.executable, str(HERE / "values_measure.py"), mode, peer, row, str(folder), str(scale)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=1200, check=False)
-    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
-    if lines and not done.returncode:
-        return dict(json.loads(lines[-1]))
-    if peer in (OURS, LIMITS):
-        sys.exit(f"{peer} {mode} {row} failed:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
-    said = done.stderr.strip().splitlines() or [f"ended with {done.returncode}"]
-    return {"error": said[-1][:200]}
+class Measuring:
+    """Asks ``values_measure.py`` for measurements. Use as a context manager."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, "-W", "ignore", str(HERE / "values_measure.py")]
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True)
+
+    def __enter__(self) -> Measuring:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()
+
+    def measure(self, mode: str, peer: str, row: str, folder: Path, scale: float) -> dict[str, Any]:
+        """Measure in a process of its own. What a peer can't do becomes ``error``."""
+        asked, answers = self._process.stdin, self._process.stdout
+        assert asked is not None and answers is not None
+        print(json.dumps([mode, peer, row, str(folder), scale]), file=asked, flush=True)
+        line = answers.readline()
+        if not line:
+            sys.exit("values_measure.py died: run it by hand to see why")
+        found = dict(json.loads(line))
+        if "error" in found and peer in (OURS, LIMITS):
+            sys.exit(f"{peer} {mode} {row} failed:\n{found['trace']}")
+        return found
 
 
-def one_round(row: Row, peers: list[Peer], work: Path, scale: float, failed: dict[str, str]) -> dict[str, Any]:
+def one_round(
+    measuring: Measuring, row: Row, peers: list[Peer], work: Path, scale: float, failed: dict[str, str]
+) -> dict[str, Any]:
     """Let the limits and every peer that can keep and fetch a row's values once."""
     found: dict[str, dict[str, Any]] = {}
     names = [LIMITS, *(peer.name for peer in peers if row.name not in (peer.cannot or {}))]
@@ -105,7 +122,7 @@ def one_round(row: Row, peers: list[Peer], work: Path, scale: float, failed: dic
         peer, what = (OURS, f"{row.name}:plain") if name == PLAIN else (name, row.name)
         one: dict[str, Any] = {}
         for mode in ("save", "fetch"):
-            result = measure(mode, peer, what, folder, scale)
+            result = measuring.measure(mode, peer, what, folder, scale)
             # The limits' `touch` and the like are told apart by their names.
             one |= result
             if "error" in result:
@@ -151,19 +168,16 @@ def _ratios(rounds: list[dict[str, Any]], one: tuple[str, str], other: tuple[str
 
 
 def seconds(values: list[float]) -> str:
-    """Write seconds: median, least and greatest."""
-    return steps.spread(values) if statistics.median(values) >= 0.5 else _small(values)
-
-
-def _small(values: list[float]) -> str:
-    low, middle, high = (f"{value:.2g}" for value in (min(values), statistics.median(values), max(values)))
-    return f"{middle} ({low}-{high})"
+    """Write seconds or milliseconds: median, least and greatest."""
+    if statistics.median(values) >= 0.0995:
+        return steps.spread([round(value, 2) for value in values], " s")
+    return steps.spread([value * 1000 for value in values], " ms")
 
 
 def table(result: dict[str, Any], row: str) -> Iterator[str]:
     """Write one row's figures as a Markdown table."""
     rounds = result["rounds"][row]
-    yield f"\n**{result['labels'][row]}**, seconds: median (least-greatest); ratios within a round\n"
+    yield f"\n**{result['labels'][row]}**: median (least-greatest); ratios within a round\n"
     yield "| what | call returns | on the disk, synced | / ours | restore, fresh process | / ours | first full pass |"
     yield "|---|---|---|---|---|---|---|"
     for name, label in result["peers"].items():
@@ -202,7 +216,7 @@ def goals(result: dict[str, Any]) -> Iterator[str]:
             values = _ratios(rounds, ours, other) if other else _column(rounds, *ours)
             shown = steps.spread(values, "x") if other else seconds(values)
             reached = "" if goal is None else "reached" if statistics.median(values) <= goal else "**missed**"
-            yield f"| {result['labels'][row]} | {what} | {shown} | {goal or ''} | {reached} |"
+            yield f"| {result['labels'][row]} | {what} | {shown} | {goal or ''}{'' if other or not goal else ' s'} | {reached} |"
         for what in ("synced", "fetch"):
             rivals = _rivals(result, rounds, equal=what == "fetch")
             if not rivals:
@@ -252,7 +266,9 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     rounds: dict[str, list[dict[str, Any]]] = {row.name: [] for row in rows}
     for number in range(options.rounds):
         for row in rows:
-            rounds[row.name].append(one_round(row, peers, options.work, options.scale, failed[row.name]))
+            with Measuring() as measuring:
+                found = one_round(measuring, row, peers, options.work, options.scale, failed[row.name])
+            rounds[row.name].append(found)
             print(f"round {number + 1} of {options.rounds}: {row.name}", file=sys.stderr, flush=True)
         if TINY in options.rows.split(","):
             rounds.setdefault(TINY, []).append(tiny_round(options.work, options.scale))

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,6 @@ class Peer:
         name: for the command line and the JSON file.
         label: for the tables.
         open: opens what lies in a folder, or makes it, and returns how a value is kept and fetched.
-        prepare: imports what it needs.
         synced: True if a value is on the disk when the call returns.
         cannot: by name of a row, why it can't do that.
     """
@@ -34,7 +34,6 @@ class Peer:
     name: str
     label: str
     open: Callable[[Path], Call]
-    prepare: Callable[[], None]
     synced: bool = False
     cannot: dict[str, str] | None = None
 
@@ -46,6 +45,14 @@ leaving = ExitStack()
 def hold(values: list[Any] | None) -> None:
     """Lay the values where ``_value`` finds them; None: it must not be called."""
     builtins.bench_values = values  # type: ignore[attr-defined]
+
+
+def prepare() -> None:
+    """Import everything."""
+    for name in ("pandas", "pyarrow.parquet", "joblib", "diskcache", "marimo", "cachier", "dill", "blake3"):
+        with suppress(ImportError):  # it is missing then, which its measurement says
+            import_module(name)
+    import_module("notebook_durable.api")
 
 
 def _value(number: int) -> Any:
@@ -64,10 +71,6 @@ def _ours(folder: Path) -> Call:
     return lambda number: ctx.run("value", _value, number)
 
 
-def _prepare_ours() -> None:
-    import notebook_durable  # noqa: F401
-
-
 # -- functions that are remembered
 
 
@@ -83,19 +86,11 @@ def _joblib_mapped(folder: Path) -> Call:
     return Memory(folder, verbose=0, mmap_mode="c").cache(_value)  # type: ignore[no-any-return]
 
 
-def _prepare_joblib() -> None:
-    import joblib  # noqa: F401
-
-
 def _diskcache(folder: Path) -> Call:
     from diskcache import Cache
 
     # The limit is 1 GB otherwise, and what is over it is thrown away without a word.
     return Cache(folder, size_limit=2**40).memoize()(_value)  # type: ignore[no-any-return]
-
-
-def _prepare_diskcache() -> None:
-    import diskcache  # noqa: F401
 
 
 def _marimo(folder: Path) -> Call:
@@ -107,19 +102,11 @@ def _marimo(folder: Path) -> Call:
     return wrapped()  # type: ignore[no-any-return]
 
 
-def _prepare_marimo() -> None:
-    import marimo  # noqa: F401
-
-
 def _cachier(folder: Path) -> Call:
     from cachier import cachier
 
     # With one file for all values it would write all of them again for each.
     return cachier(cache_dir=folder, separate_files=True)(_value)  # type: ignore[no-any-return]
-
-
-def _prepare_cachier() -> None:
-    import cachier  # noqa: F401
 
 
 # -- files written by hand
@@ -139,10 +126,6 @@ def _dill(folder: Path) -> Call:
         return value
 
     return call
-
-
-def _prepare_dill() -> None:
-    import dill  # noqa: F401
 
 
 def _parquet(folder: Path) -> Call:
@@ -167,19 +150,16 @@ def _parquet(folder: Path) -> Call:
     return call
 
 
-def _prepare_parquet() -> None:
-    import pyarrow.parquet  # noqa: F401
-
-
+_AS_WITHOUT = dict.fromkeys(("steps", "dicts", "frames"), "measured where there is one large array or frame")
 _FRAMES_ONLY = dict.fromkeys(("array", "dicts", "object"), "holds frames only")
 
 PEERS = (
-    Peer("ours", "notebook_durable", _ours, _prepare_ours, synced=True),
-    Peer("joblib", "joblib.Memory", _joblib, _prepare_joblib),
-    Peer("joblib_mapped", 'joblib.Memory, mmap_mode="c"', _joblib_mapped, _prepare_joblib),
-    Peer("diskcache", "diskcache memoize", _diskcache, _prepare_diskcache),
-    Peer("marimo", "marimo persistent_cache", _marimo, _prepare_marimo),
-    Peer("cachier", "cachier, pickle, separate files", _cachier, _prepare_cachier),
-    Peer("dill", "dill to a file", _dill, _prepare_dill),
-    Peer("parquet", "parquet, zstd", _parquet, _prepare_parquet, cannot=_FRAMES_ONLY),
+    Peer("ours", "notebook_durable", _ours, synced=True),
+    Peer("joblib", "joblib.Memory", _joblib),
+    Peer("joblib_mapped", 'joblib.Memory, mmap_mode="c"', _joblib_mapped, cannot=_AS_WITHOUT),
+    Peer("diskcache", "diskcache memoize", _diskcache),
+    Peer("marimo", "marimo persistent_cache", _marimo),
+    Peer("cachier", "cachier, pickle, separate files", _cachier),
+    Peer("dill", "dill to a file", _dill),
+    Peer("parquet", "parquet, zstd", _parquet, cannot=_FRAMES_ONLY),
 )
