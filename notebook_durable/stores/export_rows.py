@@ -26,8 +26,19 @@ from notebook_durable.model import (
     StepCode,
 )
 
-__all__ = ["Member", "Misread", "Row", "attempt_line", "entry_line", "execution_line", "execution_of", "extra_line"]
-__all__ += ["message_line", "row_of", "text_line"]
+__all__ = [
+    "Member",
+    "Misread",
+    "Row",
+    "attempt_line",
+    "entry_line",
+    "execution_line",
+    "execution_of",
+    "extra_line",
+    "message_line",
+    "row_of",
+    "text_line",
+]
 
 _TEXTS = ("name", "serializer", "value_type", "note", "libraries")
 _NUMBERS = ("seq", "occurrence", "execution", "budget", "attempts")
