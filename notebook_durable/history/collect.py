@@ -10,10 +10,10 @@ from datetime import timedelta
 from notebook_durable.history.log import RunLog, read_log
 from notebook_durable.history.page import Page
 from notebook_durable.history.removal import Change, Plan
-from notebook_durable.history.units import age, byte_count
 from notebook_durable.model import EntryStatus, ExecutionInfo, RunInfo
 from notebook_durable.protocols import Store
 from notebook_durable.render import run_label, size, when
+from notebook_durable.units import age, byte_count
 
 __all__ = ["collect"]
 

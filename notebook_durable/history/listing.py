@@ -143,7 +143,9 @@ def _version(
         superseded = entry.status is EntryStatus.SUPERSEDED
         state, remark = "superseded" if superseded else "history", _gone(log, key, entry, instead)
     parts = parts_from(entry.code.inputs)
-    said = "; ".join(filter(None, (error_text(entry.error), "" if entry.intact else "damaged", remark)))
+    said = "; ".join(
+        filter(None, (error_text(entry.error), "" if entry.intact else "damaged, or written with another key", remark))
+    )
     return Version(
         str(key), number, state, str(entry.status), entry.execution, entry.ended_at, entry.value_type,
         entry.value_size, redact(parts.why), redact(said),

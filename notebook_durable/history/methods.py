@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from notebook_durable.errors import ConfigurationError
 from notebook_durable.history.answers import reject, resolve, resolve_text, tell
@@ -14,10 +14,11 @@ from notebook_durable.history.collect import collect
 from notebook_durable.history.diff import DiffView, diff, sides
 from notebook_durable.history.listing import HistoryView, history
 from notebook_durable.history.log import RunLog, find_run, read_log
+from notebook_durable.history.page import View
 from notebook_durable.history.removal import Plan, forget, rewind
 from notebook_durable.history.stats import StatsView, stats
 from notebook_durable.history.transfer import adopt, export, place, plan_import
-from notebook_durable.history.trusting import TrustPlan, check_believed, trust
+from notebook_durable.history.trusting import TrustPlan, check_believed, doubt, trust
 from notebook_durable.history.values import Recorded, recorded
 from notebook_durable.history.verifying import VerifyView, verify
 from notebook_durable.history.why import WhyView, why
@@ -25,6 +26,8 @@ from notebook_durable.model import Ask, RunInfo
 from notebook_durable.protocols import Checked, Serializer, Store
 
 __all__ = ["HistoryMethods"]
+
+_AnyView = TypeVar("_AnyView", bound=View)
 
 
 class HistoryMethods:
@@ -54,6 +57,11 @@ class HistoryMethods:
         """
         return find_run(self._store, name, key, run)
 
+    def _doubted(self, view: _AnyView) -> _AnyView:
+        """Say below a view why nothing in the journal is believed, if that is so."""
+        view.add(doubt(self._store))
+        return view
+
     def steps(self, name: str) -> Sequence[str]:
         """List the names of a workflow's steps, in all its runs: "load", "load #2"."""
         logs = (read_log(self._store, run, payloads=False) for run in self.runs(name, archived=True))
@@ -68,7 +76,7 @@ class HistoryMethods:
             key: the run's key.
             run: the run's number; None: the newest.
         """
-        return why(self._store, self._log(name, key, run), step)
+        return self._doubted(why(self._store, self._log(name, key, run), step))
 
     def history(self, name: str, *, key: str | None = None, run: int | None = None) -> HistoryView:
         """List a workflow's runs, archived ones too, their executions, and each step's versions in one run.
@@ -81,7 +89,8 @@ class HistoryMethods:
         keys = {one.run.key for one in self.runs(name, archived=True)} if key is None else {key}
         shown = self.find(name, key, run) if run is not None or len(keys) < 2 else None
         logs = self._logs(name, key)
-        return history(name, logs, next((log for log in logs if shown and log.info.id == shown.id), None))
+        of = next((log for log in logs if shown and log.info.id == shown.id), None)
+        return self._doubted(history(name, logs, of))
 
     def recorded(self, name: str, step: str, *, key: str | None = None, run: int | None = None) -> Recorded:
         """Return a recorded value as it lies in the journal; ``.value()`` brings it back, ``.payload`` is its bytes.
@@ -142,7 +151,7 @@ class HistoryMethods:
             if numbers is not None and len(numbers) not in fits:
                 raise ConfigurationError(f"{what}: two numbers are compared, not {len(numbers)}")
         exact = self.find(name, key, wanted[0] if wanted else None)
-        return diff(self._store, *sides(self._logs(name, exact.run.key), wanted, executions))
+        return self._doubted(diff(self._store, *sides(self._logs(name, exact.run.key), wanted, executions)))
 
     def _log(self, name: str, key: str | None, run: int | None) -> RunLog:
         return read_log(self._store, self.find(name, key, run))

@@ -80,6 +80,11 @@ class View:
     def __init__(self, page: Page) -> None:
         self._page = page
 
+    def add(self, line: str) -> None:
+        """Add a line at the end; nothing if it is empty."""
+        if line:
+            self._page.line(line)
+
     def __repr__(self) -> str:
         return self._page.text()
 

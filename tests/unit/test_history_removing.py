@@ -9,10 +9,10 @@ from histories import DAY, Histories
 
 from notebook_durable.errors import ConfigurationError, RunOpenError
 from notebook_durable.history.collect import collect
-from notebook_durable.history.units import age, byte_count
 from notebook_durable.model import EntryStatus
 from notebook_durable.stores.memory import MemoryStore
 from notebook_durable.stores.sqlite import SqliteStore
+from notebook_durable.units import age, byte_count
 from notebook_durable.view import JournalView
 from notebook_durable.wiring import Settings
 
