@@ -82,7 +82,7 @@ class JournalView(HistoryMethods):
         """Return the steps of a run as they stand, to be displayed."""
         log = self._log(name, key, run)
         entries = [step.entry._replace(occurrence=step.key.occurrence) for step in log.current]
-        return StepsView(log.info, entries)
+        return StepsView(log.info, entries, self.doubt)
 
     def to_frame(self, name: str | None = None, *, archived: bool = False) -> pd.DataFrame:
         """Return the entries of all runs (or of one workflow's) as a pandas frame, one row per entry.
@@ -108,12 +108,10 @@ class JournalView(HistoryMethods):
         return doubt(self._store)
 
     def __repr__(self) -> str:
-        said = printable(self.doubt)
-        return runs_text(self.runs(), self._store.location) + (f"\n{said}" if said else "")
+        return _with(runs_text(self.runs(), self._store.location), printable(self.doubt))
 
     def _repr_html_(self) -> str:
-        said = printable(self.doubt)
-        return runs_html(self.runs(), self._store.location) + (f"<p>{escape(said)}</p>" if said else "")
+        return _with_html(runs_html(self.runs(), self._store.location), printable(self.doubt))
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         """Beside the table, in a notebook that can show it: the explorer."""
@@ -210,15 +208,16 @@ class _OwnStore:
 class StepsView:
     """The steps of one run, to be displayed."""
 
-    def __init__(self, run: RunInfo, entries: Sequence[Entry]) -> None:
+    def __init__(self, run: RunInfo, entries: Sequence[Entry], doubt: str = "") -> None:
         self.run = run
         self.entries = entries
+        self._doubt = printable(doubt)
 
     def __repr__(self) -> str:
-        return steps_text(self.run, self.entries)
+        return _with(steps_text(self.run, self.entries), self._doubt)
 
     def _repr_html_(self) -> str:
-        return steps_html(self.run, self.entries)
+        return _with_html(steps_html(self.run, self.entries), self._doubt)
 
 
 def _is_lost(store: Store, run: RunInfo, entry: Entry) -> bool:
@@ -230,6 +229,14 @@ def _is_lost(store: Store, run: RunInfo, entry: Entry) -> bool:
     except Exception:  # noqa: BLE001  a class of the notebook, a serializer of the user's: nothing is lost
         return False
     return '"changed"' in entry.code.inputs  # an input that can't be put into its state is lost only in its kernel
+
+
+def _with(text: str, doubt: str) -> str:
+    return f"{text}\n{doubt}" if doubt else text
+
+
+def _with_html(html: str, doubt: str) -> str:
+    return f"{html}<p>{escape(doubt)}</p>" if doubt else html
 
 
 def _notebook_shell() -> Any:

@@ -439,6 +439,13 @@ def test_the_shell_says_what_it_means(shell, place: Path) -> None:
     assert (status, "%durable trust" in text) == (1, True)
 
 
+@pytest.mark.parametrize("command", ["why", "history", "show"])
+def test_each_view_says_it(shell, place: Path, command: str) -> None:
+    """Rows that look damaged are not: below them stands that the journal is somebody else's, and what to type."""
+    status, text = shell(command, "etl", "--store", str(place))
+    assert (status, "never yours" in text, "trust" in text) == (0, True, True), text
+
+
 def test_the_shell_trusts(shell, place: Path) -> None:
     """After a yes, or --yes; a second time there is nothing to do."""
     status, text = shell("trust", str(place.parent), answer="y\n")
