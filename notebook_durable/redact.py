@@ -314,12 +314,18 @@ _SHAPES = re.compile(
 )
 
 
+#: Keys that are known by their shape and have nothing but letters and digits are this long: AKIA and 12 more.
+_SHORTEST_KEY = 16
+
+
 def _before(found: re.Match[str]) -> str:
     return (found["before"] or found.groupdict().get("oracle") or "") + HIDDEN
 
 
 def redact(text: str) -> str:
     """Hide passwords in a text; what is no secret stays as it is. A source stays readable: only literals go."""
+    if len(text) < _SHORTEST_KEY and text.isalnum():
+        return text  # a word or a number: what names a secret, and what separates the two, is something else
     if "@" in text:
         for pattern in (_URL, _URL_SLASH, _URL_USER, _NO_SCHEME):
             text = pattern.sub(_before, text)

