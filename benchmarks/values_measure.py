@@ -145,6 +145,7 @@ def fork(job: list[Any]) -> str:
     pid = os.fork()
     if pid == 0:
         os.close(read)
+        gc.unfreeze()  # as in a process that was started anew: what pauses the collector looks at it
         try:
             found = one(*job)
         except BaseException as error:
