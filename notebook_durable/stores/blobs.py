@@ -5,11 +5,12 @@ Three kinds of places, by size, chosen by measurement (ext4 on a virtual disk, 2
 - up to 64 KB in the row: one commit. 64 KB cost 0.45 ms there and 0.57 ms in a pack, 128 KB 0.75 ms and 0.52 ms, 1 MB
   5.2 ms and 1.3 ms: SQLite writes a value twice, page by page;
 - up to 4 MB in a pack (see ``packs``): one wait more. 2 MB cost 2.1 ms there and 2.6 ms as a file, 4 MB 3.2 and 3.4;
-  from 8 MB on there is no difference. Beside one append and fsync of the same bytes (1 MB: 0.9 to 1.1 ms) that is
-  1.3 to 1.5 times as much with the commit of the row, which alone takes 0.27 ms (the same calls without anything around
-  them: 1.15 to 1.2). Three things were tried and left out: preallocating (no gain beyond the noise, and a killed kernel
-  leaves it), hashing in a second thread (0.15 more than hashing while the disk works), and waiting for pack and row
-  side by side (0.1 less, and then a row may be on the disk before its value);
+  from 8 MB on there is no difference. The pack and the row of a step that was just begun are waited for side by side
+  (see ``SqliteStore.record``), and room is reserved ahead: 1.05 to 1.3 of one append and fsync of the same bytes, where
+  one after the other takes 1.45 to 1.6. What that may leave after a power cut in the middle of the call is a row whose
+  value isn't believed, and the step runs again, as it would have without the row. Hashing in a second thread was tried
+  and left out (0.15 more than hashing while the disk works); so was O_DIRECT, which saves the copy, and has every value
+  read from the disk by whoever wants it next;
 - larger ones as a file of their own, hashed by a second thread beside the write. The disk is set to work after each
   8 MB (``sync_file_range``): 500 MB take 0.4 to 1.0 of a plain write and fsync.
 
