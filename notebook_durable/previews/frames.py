@@ -112,6 +112,8 @@ def _floats(numbers: list[float]) -> list[str]:
 
 
 def _cell(value: Any, shown: Shown) -> str:
+    if type(value) is int or type(value) is str:
+        return short(value, shown, _CELL)  # the short way for most
     if isinstance(value, float):
         return f"{value:.6g}"
     # Stamps, dates and decimals read better as str than as repr.
