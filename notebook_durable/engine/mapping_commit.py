@@ -6,6 +6,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from notebook_durable.engine.entry_value import settled
 from notebook_durable.errors import RunTakenOverError, StoreError
 from notebook_durable.protocols import Record
 
@@ -19,6 +20,8 @@ __all__ = ["Commits"]
 _SOON, _LATEST = 0.006, 0.010
 _MOST = 500
 _MOST_BYTES = 16 << 20
+#: Bytes up to which the large parts of a value are copied, and wait for others.
+_COPIED = 1 << 20
 
 
 class Commits:
@@ -46,10 +49,16 @@ class Commits:
     def add(self, record: Record) -> None:
         """Take a record. It is on disk when :meth:`flush` has returned; here nothing can go wrong."""
         pending = self._pending
-        pending.append(record)
         entry = record[0]
         if entry.payload is not None:
             self._bytes += entry.size
+        if entry.buffers:
+            # The next item may be computed in the same memory.
+            if entry.size <= _COPIED:
+                record = settled(entry), *record[1:]
+            else:
+                self._bytes = _MOST_BYTES  # written before that begins
+        pending.append(record)
         if len(pending) == 1:
             self._since = time.monotonic()
             self._wake.set()

@@ -105,7 +105,8 @@ class MapRun:
         """
         self.commits.check()
         self._progress.tell(len(self._running), len(self._waiting), self._waiting[0][0] if self._waiting else None)
-        self.session.save_unsaved()
+        if self._ready or self._waiting:  # else the cell gets what is finished, as from a step
+            self.session.save_unsaved()
         self.session.stop_if_asked_between()
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 
 import pytest
@@ -30,6 +31,48 @@ def test_arrays_of_any_size_replay(lab, size, executor):
             assert np.array_equal(one["a"], np.full(size, float(number)))
             assert one["a"].flags.writeable
         lab.restart()
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("size", [10, 20_000, 300_000])
+def test_items_that_are_computed_in_the_same_memory(lab, size):
+    """Each item is recorded as it was returned, although the next one is written over it before the group is."""
+    lab.memory = np.zeros(size)
+
+    def work(number):
+        lab.called(f"work {number}")
+        lab.memory[:] = number
+        return lab.memory
+
+    def body(ctx):
+        return [set(one) for one in ctx.map("m", work, range(6))]
+
+    assert lab.play(body) == [{5.0}] * 6
+    lab.memory = np.zeros(size)
+    lab.calls.clear()
+    assert lab.play(body) == [{float(number)} for number in range(6)]
+    assert lab.calls == []
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("size", [20_000, 300_000])
+def test_tasks_that_are_computed_in_the_same_memory(lab, size):
+    """The same for items that are awaited side by side."""
+    lab.memory = np.zeros(size)
+
+    async def work(number):
+        await asyncio.sleep(0)
+        lab.called(f"work {number}")
+        lab.memory[:] = number
+        return lab.memory
+
+    async def body(ctx):
+        return [set(one) for one in await ctx.map("m", work, range(6), max_workers=1)]
+
+    assert lab.play(body) == [{5.0}] * 6
+    lab.calls.clear()
+    assert lab.play(body) == [{float(number)} for number in range(6)]
+    assert lab.calls == []
 
 
 def progress(**how):
