@@ -6,8 +6,8 @@ Three kinds of places, by size, chosen by measurement (ext4 on a virtual disk, 2
   5.2 ms and 1.3 ms: SQLite writes a value twice, page by page;
 - up to 4 MB in a pack (see ``packs``): one wait more. 2 MB cost 2.1 ms there and 2.6 ms as a file, 4 MB 3.2 and 3.4;
   from 8 MB on there is no difference. The pack and the row of a step that was just begun are waited for side by side
-  (see ``SqliteStore.record``), and room is reserved ahead: 1.05 to 1.3 of one append and fsync of the same bytes, where
-  one after the other takes 1.45 to 1.6. What that may leave after a power cut in the middle of the call is a row whose
+  (see ``SqliteStore.record``), and room is reserved ahead: 1.05 to 1.4 of one append and fsync of the same bytes, where
+  one after the other takes 1.45 to 2.1. What that may leave after a power cut in the middle of the call is a row whose
   value isn't believed, and the step runs again, as it would have without the row. Hashing in a second thread was tried
   and left out (0.15 more than hashing while the disk works); so was O_DIRECT, which saves the copy, and has every value
   read from the disk by whoever wants it next;
