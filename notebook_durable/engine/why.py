@@ -27,7 +27,7 @@ def reason(old: Entry | None, new: Parts, texts: Mapping[str, str]) -> str:
     before = parts_from(old.code.inputs)
     if not before.code:
         return "its code or inputs changed"
-    said = _code(code_from(texts.get(before.code, "")), code_from(texts.get(new.code, "")))
+    said = _code(code_from(texts.get(before.code, "")), code_from(texts.get(new.code, "")), _versions(before, new))
     said += _inputs(before.inputs, new.inputs)
     if not said:
         return "new"
@@ -40,11 +40,21 @@ def _same(one: Parts, other: Parts) -> bool:
     return mine == others
 
 
-def _code(old: Code, new: Code) -> list[str]:
+def _versions(old: Parts, new: Parts) -> dict[str, str]:
+    """Return what to say of the libraries that have another version now, by name: "pandas 2.2.3 → 3.0.1"."""
+    before, now = (
+        dict(one.rsplit(" ", 1) for one in parts.libraries.split(", ") if " " in one) for parts in (old, new)
+    )
+    return {name: f"{name} {was} → {now[name]}" for name, was in before.items() if now.get(name, was) != was}
+
+
+def _code(old: Code, new: Code, versions: Mapping[str, str]) -> list[str]:
     both = [label for label in new.functions if label in old.functions]
     changed = [label for label in both if old.functions[label].digest != new.functions[label].digest]
     if changed:
-        return [f"code of {_names(changed)} changed"]
+        found = dict.fromkeys(label.partition(".")[0] for label in changed)
+        other = ", ".join(versions[name] for name in found if name in versions)
+        return [f"code of {_names(changed)} changed" + (f" ({other})" if other else "")]
     # A function has another name now, or other ones are reached although no text changed (a global was set anew).
     added = [label for label in new.functions if label not in old.functions]
     gone = [label for label in old.functions if label not in new.functions]

@@ -54,6 +54,9 @@ def once(rows):
     print("called|once|")
     return frame({"s": [f"s{i}" for i in range(rows)]})
 
+def named(rows):
+    return len(pd.DataFrame({"i": range(rows)}))
+
 rows, what = int(sys.argv[1]), sys.argv[2]
 if what == "load@1":
     found = journal().load("wf", "load@1")
@@ -67,6 +70,9 @@ elif what == "once":
             print("got", type(value).__name__, "", sep="|")
         except OutcomeUnknownError as error:
             print("refused", error.reason, str(error).splitlines()[1].strip(), sep="|")
+elif what == "named":
+    with durable("named", observers=[Seen()]) as ctx:
+        assert ctx.run("named", named, rows) == rows
 elif what == "map":
     with durable("map", observers=[]) as ctx:
         found = ctx.map("m", load, [rows, rows + 1])
@@ -102,6 +108,13 @@ def check_names_both(text: str) -> None:
     assert found, text
     then, now = (re.search(r"pandas ([\d.]+)", part)[1] for part in found.groups())
     assert then.partition(".")[0] > now.partition(".")[0]
+
+
+def test_a_class_that_a_library_has_moved(play):
+    """If another version of a library is other code to a step, the reason names both versions."""
+    play(sys.executable, 10, "named")
+    ((kind, _, why),) = play(OTHER, 10, "named")
+    assert kind == "StepReplayed" or re.search(r"`pandas\.\S+` changed \(pandas 3\S+ → 2\S+\)", why), why
 
 
 @pytest.mark.parametrize("rows", [10, 40_000])
