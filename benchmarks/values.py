@@ -18,6 +18,7 @@ import os
 import platform
 import random
 import shutil
+import statistics
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -27,7 +28,7 @@ from typing import Any, Self
 import steps
 from values_peers import PEERS, Peer
 from values_rows import ROWS, Row
-from values_tables import LIMITS, OURS, PLAIN, TINY, goals, table
+from values_tables import LIMITS, OURS, PLAIN, TINY, goals, ratios, table
 
 HERE = Path(__file__).resolve().parent
 #: 1,000 tiny steps: measured by ``steps.py``, with these as well.
@@ -37,6 +38,10 @@ TINY_PEERS = (
     steps.Peer("cachier_files", "cachier, pickle, separate files", False),
     steps.Peer("dill_files", "dill to a file", False),
 )
+
+
+#: A peer that takes this many times as long as we do is measured in so many rounds only: it needs no finer figure.
+SLOW, ROUNDS_OF_THE_SLOW = 5, 3
 
 
 class Measuring:
@@ -97,6 +102,14 @@ def one_round(
     return found
 
 
+def slow(rounds: list[dict[str, Any]]) -> set[str]:
+    """Name the peers that need not be measured again."""
+    if len(rounds) < ROUNDS_OF_THE_SLOW:
+        return set()
+    names = {name for one in rounds for name in one} - {OURS, PLAIN, LIMITS}
+    return {name for name in names if statistics.median(ratios(rounds, (name, "synced"), (OURS, "synced"))) > SLOW}
+
+
 def tiny_round(work: Path, scale: float) -> dict[str, Any]:
     """Measure tiny steps as ``steps.py`` does; seconds for all of them."""
     count = int(1000 * scale) or 1
@@ -147,8 +160,9 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     rounds: dict[str, list[dict[str, Any]]] = {row.name: [] for row in rows}
     for number in range(options.rounds):
         for row in rows:
+            left = [peer for peer in peers if peer.name not in slow(rounds[row.name])]
             with Measuring() as measuring:
-                found = one_round(measuring, row, peers, options.work, options.scale, failed[row.name])
+                found = one_round(measuring, row, left, options.work, options.scale, failed[row.name])
             rounds[row.name].append(found)
             print(f"round {number + 1} of {options.rounds}: {row.name}", file=sys.stderr, flush=True)
         if TINY in options.rows.split(","):

@@ -50,7 +50,8 @@ def _column(rounds: list[dict[str, Any]], peer: str, what: str) -> list[float]:
     return [one[peer][what] for one in rounds if peer in one and what in one[peer]]
 
 
-def _ratios(rounds: list[dict[str, Any]], one: tuple[str, str], other: tuple[str, str]) -> list[float]:
+def ratios(rounds: list[dict[str, Any]], one: tuple[str, str], other: tuple[str, str]) -> list[float]:
+    """Put one figure over another, for each round that has both."""
     both = [each for each in rounds if one[0] in each and other[0] in each]
     return [each[one[0]][one[1]] / each[other[0]][other[1]] for each in both]
 
@@ -77,13 +78,14 @@ def table(result: dict[str, Any], row: str) -> Iterator[str]:
             continue
         touch = _column(rounds, name, "touch") if row not in ("dicts", TINY) else []
         wrong = {one[name].get("wrong") for one in rounds if name in one} - {"", None}
+        times = len(_column(rounds, name, "save"))
         cells = [
-            label,
+            label if times == len(rounds) else f"{label} ({times} rounds)",
             seconds(_column(rounds, name, "save")),
             seconds(_column(rounds, name, "synced")),
-            steps.spread(_ratios(rounds, (name, "synced"), (OURS, "synced")), "x"),
+            steps.spread(ratios(rounds, (name, "synced"), (OURS, "synced")), "x"),
             seconds(_column(rounds, name, "fetch")) + "".join(f"; **{why}**" for why in sorted(wrong)),
-            steps.spread(_ratios(rounds, (name, "fetch"), (OURS, "fetch")), "x"),
+            steps.spread(ratios(rounds, (name, "fetch"), (OURS, "fetch")), "x"),
             seconds(touch) if touch else "",
         ]
         yield f"| {' | '.join(cells)} |"
@@ -105,7 +107,7 @@ def goals(result: dict[str, Any]) -> Iterator[str]:
     for row, wanted in GOALS.items():
         rounds = result["rounds"].get(row, [])
         for what, ours, other, goal in wanted if rounds else ():
-            values = _ratios(rounds, ours, other) if other else _column(rounds, *ours)
+            values = ratios(rounds, ours, other) if other else _column(rounds, *ours)
             shown = steps.spread(values, "x") if other else seconds(values)
             reached = "" if goal is None else "reached" if statistics.median(values) <= goal else "**missed**"
             aim = "" if goal is None else f"{goal}x" if other else f"{goal} s"
@@ -114,11 +116,11 @@ def goals(result: dict[str, Any]) -> Iterator[str]:
             rivals = _rivals(result, rounds, equal=what == "fetch")
             if not rivals:
                 continue
-            ratio, name = min((statistics.median(_ratios(rounds, (peer, what), (OURS, what))), peer) for peer in rivals)
+            ratio, name = min((statistics.median(ratios(rounds, (peer, what), (OURS, what))), peer) for peer in rivals)
             said = (
                 f"best peer's {'save, on the disk' if what == 'synced' else 'restore'} / ours: {result['peers'][name]}"
             )
-            values = _ratios(rounds, (name, what), (OURS, what))
+            values = ratios(rounds, (name, what), (OURS, what))
             reached = "first" if ratio >= 1 else "**not first**"
             if row == TINY and what == "synced":
                 reached = "synced once, at the end"
