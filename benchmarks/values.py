@@ -41,7 +41,7 @@ TINY_PEERS = (
 
 
 #: A peer that takes this many times as long as we do is measured in so many rounds only: it needs no finer figure.
-SLOW, ROUNDS_OF_THE_SLOW = 5, 3
+SLOW, ROUNDS_OF_THE_SLOW = 4, 3
 
 
 class Measuring:
