@@ -479,12 +479,13 @@ class Executor(Protocol):
     def wait(self, awaitable: Awaitable[Any], guard: Guard) -> Any:
         """Run an awaitable to its end from sync code, whether or not a loop runs in this thread."""
 
-    def pool(self, workers: Any, most: int | None) -> Pool:
+    def pool(self, workers: Any, most: int | None, items: int) -> Pool:
         """Open workers that call functions side by side.
 
         Args:
             workers: "threads", "processes", or an object with ``submit``, as ``concurrent.futures`` has them.
             most: how many; None: as many as are usual for the kind.
+            items: how many there are to call: no more workers of ours are started.
 
         Raises:
             ConfigurationError: for anything else.
@@ -505,6 +506,10 @@ class Pool(Protocol):
     @property
     def separate(self) -> bool:
         """True if the workers are processes: what they are given is pickled, and they can be killed."""
+
+    @property
+    def quick(self) -> bool:
+        """True if ``submit`` is known to return at once: Stop is held back meanwhile."""
 
     def pack(self, fn: Callable[..., Any]) -> Callable[..., Any]:
         """Return ``fn`` as it is to be submitted.

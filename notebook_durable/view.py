@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import sys
 import weakref
 from collections.abc import Sequence
@@ -260,10 +259,8 @@ def _open_step(store: Store, step: str, run: RunInfo) -> Entry:
         for e in entries
         if not e.intact
     ]
-    match = re.fullmatch(r"(.*) #(\d+)", step)
-    found = [
-        e for e in is_open if e.name == step or (match and e.name == match[1] and e.occurrence == int(match[2]) - 1)
-    ]
+    # "charge" is the first of its name, if that is open: it is what the error and the list below call it.
+    found = [e for e in is_open if str(e.key) == step] or [e for e in is_open if e.name == step]
     if len(found) == 1:
         return found[0]
     names = ", ".join(f'"{e.key}"' for e in is_open) or "none"

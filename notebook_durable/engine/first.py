@@ -56,4 +56,4 @@ def check_outcome_known(session: Session, spec: StepSpec, old: Entry) -> None:
         return
     open_attempt = old.status is EntryStatus.RUNNING and old.ended_at is None
     if open_attempt and (old.at_most_once or spec.options.at_most_once):
-        raise OutcomeUnknownError(run.workflow, run.key, spec.name, old.started_at)
+        raise OutcomeUnknownError(run.workflow, run.key, str(old.key), old.started_at)

@@ -33,7 +33,7 @@ from notebook_durable.errors import ConfigurationError, DamagedValueError
 from notebook_durable.events import StepDamaged
 from notebook_durable.model import Entry, EntryStatus
 from notebook_durable.parts import Parts, parts_from
-from notebook_durable.protocols import Family
+from notebook_durable.protocols import Family, Pool
 
 if TYPE_CHECKING:
     from notebook_durable.engine.session import Session
@@ -240,7 +240,8 @@ class MapCallPlan:
             _resume(session, spec, item)
         for old in self.superseded:
             session.journal.put(old)
-        self.run = run = MapRun(session, spec, todo, self.values, results, progress)
+        with session.guard.shield():  # it has a thread, which :meth:`stop` ends
+            self.run = run = MapRun(session, spec, todo, self.values, results, progress)
         for old in self.superseded:
             run.commits.add((old, None, None))
         progress.begin()
@@ -270,7 +271,7 @@ class MapCallPlan:
         """All is done: write what is left, and return the values or raise the failure."""
         run = self.run
         if run is not None:
-            self._look_for_changes(run)
+            run.look_for_changes()
             if run.failure is not None:
                 run.let_go()
             run.commits.flush()
@@ -283,22 +284,6 @@ class MapCallPlan:
         if failure is not None:
             self._raise(*failure)
         return self.values
-
-    def _look_for_changes(self, run: MapRun) -> None:
-        """What the calls changed in what they share: then none of them replays, as for a step."""
-        assert self.family is not None  # noqa: S101
-        changed = [] if not run.fresh else list(self.family.call.changed())
-        if not changed or run.results.changed:
-            return
-        note = f"changed its input {', '.join(f'`{name}`' for name in changed)}: return it"
-        for item in run.fresh:
-            if item.written is not None and item.written.status is EntryStatus.SUCCEEDED:
-                entry = item.written._replace(
-                    status=EntryStatus.IMPURE, note=note, serializer="", payload=None, buffers=(), value_type="",
-                    size=0, libraries="",
-                )  # fmt: skip
-                self.session.journal.put(entry)
-                run.commits.add((entry, None, None))
 
     def _raise(self, item: Item, error: BaseException) -> None:
         self.session.deliver(item.place.seq, error)
@@ -317,6 +302,7 @@ class MapCallPlan:
             stands = None
             try:
                 if self.session.is_open:
+                    run.look_for_changes()
                     stands = run.stopped(error)
                     run.commits.flush()
             finally:
@@ -351,7 +337,7 @@ def run_map(plan: MapCallPlan) -> list[Any]:
             run = plan.begin(todo)
             with session.guard.watch(spec.step.options.on_stop):
                 if spec.workers is not None:
-                    drive_pool(run, session.executor.pool(spec.workers, spec.most))
+                    drive_pool(run, _open_pool(plan, todo))
                 elif is_async(spec.step.fn):
                     session.executor.wait(drive_tasks(run, spec.most), session.guard)
                 else:
@@ -374,7 +360,7 @@ async def run_map_async(plan: MapCallPlan) -> list[Any]:
             run = plan.begin(todo)
             with session.guard.watch(spec.step.options.on_stop):
                 if spec.workers is not None:
-                    await drive_pool_async(run, session.executor.pool(spec.workers, spec.most))
+                    await drive_pool_async(run, _open_pool(plan, todo))
                 elif is_async(spec.step.fn):
                     await drive_tasks(run, spec.most)
                 else:
@@ -402,6 +388,10 @@ async def _cancel_again(plan: MapCallPlan) -> None:
     except asyncio.CancelledError as error:
         plan.replay_cancellation(error)
         raise
+
+
+def _open_pool(plan: MapCallPlan, todo: Sequence[Item]) -> Pool:
+    return plan.session.executor.pool(plan.spec.workers, plan.spec.most, len(todo))
 
 
 def _left(plan: MapCallPlan, error: BaseException) -> None:

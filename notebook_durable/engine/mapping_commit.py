@@ -45,6 +45,7 @@ class Commits:
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._watch, name="notebook_durable-commits", daemon=True)
         self._thread.start()
+        session.groups.add(self)
 
     def add(self, record: Record) -> None:
         """Take a record. It is on disk when :meth:`flush` has returned; here nothing can go wrong."""
@@ -95,6 +96,7 @@ class Commits:
     def close(self) -> None:
         """End the thread. Before it comes :meth:`flush`, or what is pending is lost."""
         with self._session.guard.shield():
+            self._session.groups.discard(self)
             self._closed.set()
             self._wake.set()
             self._thread.join()

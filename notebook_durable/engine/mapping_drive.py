@@ -120,7 +120,7 @@ async def drive_tasks(run: MapRun, most: int | None, first: _AwaitFirst | None =
     most = most or _TASKS
     try:
         if first is not None:
-            tasks[_task(run, first.awaitable)] = first.item
+            tasks[_task(run, _timed(run, first.awaitable))] = first.item
         while True:
             run.check()
             while len(tasks) < most and (item := run.next()) is not None:
@@ -144,8 +144,18 @@ def _task(run: MapRun, awaitable: Awaitable[Any]) -> asyncio.Task[Any]:
         return asyncio.create_task(_plain(awaitable))
 
 
+class _Leaves:
+    """What an item raised that would end the loop, which is the kernel's, if it came out of a task."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
 async def _plain(awaitable: Awaitable[Any]) -> Any:
-    return await awaitable
+    try:
+        return await awaitable
+    except (SystemExit, KeyboardInterrupt) as error:
+        return _Leaves(error)
 
 
 async def _awaited(run: MapRun, item: Item) -> Any:
@@ -157,6 +167,8 @@ def _settle(run: MapRun, item: Item, task: asyncio.Task[Any]) -> None:
     if task.cancelled():
         raise asyncio.CancelledError("Stop" if run.is_stopping else f"item '{item.label}' was cancelled")
     error = task.exception()
+    if error is None and isinstance(left := task.result(), _Leaves):
+        error = left.error
     with run.session.guard.shield():
         if error is None:
             run.succeeded(item, task.result())
@@ -176,7 +188,7 @@ async def _cancel(run: MapRun, tasks: dict[asyncio.Task[Any], Item]) -> None:
         except asyncio.CancelledError:
             continue  # cancelled once more; the tasks are on their way out
     for task, item in tasks.items():
-        if not task.cancelled() and task.exception() is None:
+        if not task.cancelled() and task.exception() is None and not isinstance(task.result(), _Leaves):
             run.succeeded(item, task.result())
 
 

@@ -146,6 +146,9 @@ def find_items(
 
     Returns:
         The items; entries that don't replay any more; what is to be said of the replay, such as other libraries.
+
+    Raises:
+        ConfigurationError: if two items can't be told apart: one would get the other's value when their order changes.
     """
     superseded: list[Entry] = []
     items = [
@@ -155,6 +158,7 @@ def find_items(
     match, shared, note = session.journal.match, bool(session.shared), ""
     start = prefix(family.call.libraries)
     plain = spec.step.options is DEFAULT_OPTIONS and not session.strict
+    seen: set[str] = set()
     for item in items:
         item.digest = family.digest(item.value)
         if shared and type(item.value) not in _PLAIN:
@@ -162,6 +166,10 @@ def find_items(
             item.fingerprint = item.call.fingerprint
         else:
             item.fingerprint = family.fingerprint(item.digest, item.key)
+        if type(item.value) not in _PLAIN:
+            if item.fingerprint in seen and not family.tracked(item.digest):
+                raise _alike(spec, item)
+            seen.add(item.fingerprint)
         item.match = match(item.place, item, in_order=True)
         entry = item.match.entry
         if entry is None or not item.match.replays:
@@ -173,6 +181,14 @@ def find_items(
             if why:
                 superseded += run_again(session, family, item, why)
     return items, superseded, note
+
+
+def _alike(spec: MapSpec, item: Item) -> ConfigurationError:
+    return ConfigurationError(
+        f"item {item.index + 1} of ctx.map('{spec.step.name}') can't be told apart from one before it: nobody can look "
+        f"into a {type(item.value).__qualname__}, or into something in it (a generator, a connection, a lock). Give a "
+        "list instead of a generator, the address instead of a connection, or name the items: key=..."
+    )
 
 
 def run_again(session: Session, family: Family, item: Item, why: str) -> list[Entry]:

@@ -9,13 +9,13 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, CancelledError, Future
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from notebook_durable.engine.mapping_call import Done, call_items, inside
 from notebook_durable.engine.mapping_items import Item
 from notebook_durable.engine.mapping_run import MapRun
-from notebook_durable.errors import UsageError
+from notebook_durable.errors import ConfigurationError, UsageError
 from notebook_durable.protocols import Pool
 
 __all__ = ["drive_pool", "drive_pool_async"]
@@ -46,22 +46,44 @@ class _Flights:
         self.wake: Callable[[], Any] | None = None
         #: Items that were at work when a worker died: one of them may have killed it, so each gets a turn alone.
         self._suspects: deque[Item] = deque()
+        self._withdrawn = self._stopping = False
 
     def launch(self) -> None:
         """Hand out work, as much as keeps all workers busy."""
+        if self._run.failure is not None:
+            self._withdraw()
+            return
         # Where attempts are counted none may be begun that a worker isn't free for.
         most = self._pool.workers if self._run.counts else 2 * self._pool.workers
         while len(self.flying) < (1 if self._suspects else most):
-            chunk = self._take()
-            if not chunk:
-                return
-            try:
-                future = self._submit(chunk)
-            except BrokenExecutor as error:
-                self._broken(chunk, error)
-                continue
-            self.flying[future] = chunk
-            future.add_done_callback(self._land)
+            # Stop between two lines of this would lose sight of work that a worker has got.
+            with self._run.session.guard.shield() if self._pool.quick else nullcontext():
+                if not self._launch_one():
+                    return
+
+    def _launch_one(self) -> bool:
+        chunk = self._take()
+        if not chunk:
+            return False
+        try:
+            future = self._submit(chunk)
+        except BrokenExecutor as error:
+            self._broken(chunk, error)
+            return True
+        except Exception as error:
+            self._run.back(chunk)
+            error.add_note(_closed(self._run))
+            raise
+        self.flying[future] = chunk
+        future.add_done_callback(self._land)
+        return True
+
+    def _withdraw(self) -> None:
+        """The map has failed: what no worker has begun is for the next execution."""
+        if not self._withdrawn:
+            self._withdrawn = True
+            for future in list(self.flying):
+                future.cancel()
 
     def _take(self) -> list[Item]:
         run = self._run
@@ -89,6 +111,10 @@ class _Flights:
 
     def settle(self, future: Future[Any]) -> None:
         """Take what a worker brings back."""
+        with self._run.session.guard.shield():
+            self._settle(future)
+
+    def _settle(self, future: Future[Any]) -> None:
         chunk = self.flying.pop(future, None)
         if chunk is None:
             return
@@ -99,18 +125,18 @@ class _Flights:
             run.back(chunk)
             return
         except BrokenExecutor as error:
-            self._broken(chunk, error)
+            if not self._stopping:
+                self._broken(chunk, error)
             return
         except Exception as error:  # noqa: BLE001  what it was given, or gave, can't be pickled
             self._unsendable(chunk, error)
             return
-        with run.session.guard.shield():
-            for item, one in zip(chunk, done, strict=False):
-                if one.error is None:
-                    run.succeeded(item, one.value, one.duration, one.started_at)
-                elif isinstance(one.error, Exception):
-                    run.failed(item, one.error, one.duration, one.started_at)
-            run.back(chunk[len(done) :])
+        for item, one in zip(chunk, done, strict=False):
+            if one.error is None:
+                run.succeeded(item, one.value, one.duration, one.started_at)
+            elif isinstance(one.error, Exception):
+                run.failed(item, one.error, one.duration, one.started_at)
+        run.back(chunk[len(done) :])
         self._adapt(chunk, done)
         for one in done:
             if one.error is not None and not isinstance(one.error, Exception):
@@ -127,29 +153,36 @@ class _Flights:
     def _unsendable(self, chunk: list[Item], error: Exception) -> None:
         self._chunk = 1
         if len(chunk) == 1:
-            with self._run.session.guard.shield():
-                self._run.failed(chunk[0], error)
+            told = _unsendable(self._run, chunk[0], error) if self._pool.separate else error
+            self._run.failed(chunk[0], told)
         else:
             self._run.back(chunk)
 
     def _broken(self, chunk: list[Item], error: BrokenExecutor) -> None:
         """Workers died. If it is clear which item they died of, that was a failed attempt; the others begin again."""
+        for future in list(self.flying):  # finished before that
+            if future.done() and not future.cancelled() and future.exception() is None:
+                self.settle(future)
         chunks = [chunk, *self.flying.values()]
         self.flying.clear()
-        if not self._pool.mend():
-            raise error
+        mended = self._pool.mend()
         items = [item for each in chunks for item in each]
+        if self._run.spec.step.options.at_most_once:
+            for item in items:
+                self._run.lost(item)
+            return
+        if not mended:
+            error.add_note(_closed(self._run))
+            raise error
         if len(items) == 1:
-            died = RuntimeError(f"the worker process died: {error}")
-            with self._run.session.guard.shield():
-                self._run.failed(items[0], died)
+            self._run.failed(items[0], RuntimeError(f"the worker process died: {error}"))
             return
         self._run.back(sorted(items))
         self._chunk = 1
         for _ in items:
-            item = self._run.next()
-            if item is not None:
-                self._suspects.append(item)
+            suspect = self._run.next()
+            if suspect is not None:
+                self._suspects.append(suspect)
 
     @property
     def suspects(self) -> bool:
@@ -159,17 +192,22 @@ class _Flights:
     def stop(self) -> None:
         """Stop: begin nothing more, and wait a moment for what can't be ended."""
         self._run.back(list(self._suspects))
+        self._stopping = True
         for future in list(self.flying):
             future.cancel()
         self._pool.stop()
         until = time.monotonic() + (0.0 if self._pool.separate else _GRACE)
-        while self.flying and (left := until - time.monotonic()) > 0:
+        while True:
+            for future in list(self.flying):  # not by what has landed: Stop may have come after one was taken there
+                if future.done():
+                    self._record(future)
+            left = until - time.monotonic()
+            if not self.flying or left <= 0:
+                return
             try:
-                self._record(self.landed.get(timeout=left))
+                self.landed.get(timeout=min(left, _LONG))
             except queue.Empty:
-                break
-        while not self.landed.empty():
-            self._record(self.landed.get())
+                pass
 
     def _record(self, future: Future[Any]) -> None:
         try:
@@ -236,6 +274,36 @@ def _call_soon(loop: asyncio.AbstractEventLoop, do: Callable[[], Any]) -> None:
         loop.call_soon_threadsafe(do)
     except RuntimeError:
         pass  # the loop was closed: nobody waits any more
+
+
+def _closed(run: MapRun) -> str:
+    return (
+        f"ctx.map('{run.spec.step.name}') can't go on with an executor that is closed or broken. What was finished is "
+        'recorded: run the cell again with a new one. executor="processes" sends the functions of a notebook by '
+        "themselves, and starts new workers for those that die."
+    )
+
+
+def _unsendable(run: MapRun, item: Item, error: Exception) -> ConfigurationError:
+    """Say which way was barred: to the worker, or home."""
+    name = run.spec.step.name
+    told = ConfigurationError(
+        f"item '{item.label}' of ctx.map('{name}') can't be sent to a worker process, or its result can't be sent back "
+        f"({_pickler_said(error)}). Give ctx.map data (numbers, texts, arrays, frames), and make "
+        'connections, locks and open files inside of the function; or use executor="threads".'
+    )
+    told.__cause__ = error
+    return told
+
+
+def _pickler_said(error: BaseException) -> str:
+    """Return what the pickler said: loky keeps it as text only, the last line of a traceback."""
+    cause = error.__cause__
+    if cause is not None and "Could not pickle the task" in str(error):
+        lines = str(cause).strip(' \n"').splitlines()
+        if lines:
+            return lines[-1].strip()
+    return f"{type(error).__name__}: {error}".partition("\n")[0]
 
 
 class _closing(AbstractContextManager[None]):  # noqa: N801  used like a function

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import time
 from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -15,13 +16,16 @@ from notebook_durable.engine.mapping_commit import Commits
 from notebook_durable.engine.mapping_items import Item, MapSpec
 from notebook_durable.engine.mapping_progress import Progress
 from notebook_durable.engine.mapping_results import Results
-from notebook_durable.errors import NotStorableError, TerminalError
-from notebook_durable.model import Ask, Entry, EntryStatus, Failure
+from notebook_durable.errors import NotStorableError, OutcomeUnknownError, TerminalError
+from notebook_durable.model import Ask, Entry, EntryStatus, Failure, StepKey
 
 if TYPE_CHECKING:
     from notebook_durable.engine.session import Session
 
 __all__ = ["MapRun"]
+
+#: Looking for changes may take one part in so many of the time.
+_SELDOM = 20
 
 
 class MapRun:
@@ -65,7 +69,9 @@ class MapRun:
         #: The first failure, which ends the map.
         self.failure: tuple[Item, BaseException] | None = None
         self.effects: list[Entry] = []
-        self.fresh: list[Item] = []  # those that gave a value in this execution
+        #: Those that gave a value since it was last looked whether calls change what they share.
+        self._unchecked: list[Item] = []
+        self._looked_at = self._looking_takes = 0.0
         self._stops = session.guard.stops
 
     # -- what is next
@@ -210,14 +216,15 @@ class MapRun:
         else:
             item.started_at = started_at or item.started_at
         spent = item.spent + now - item.first if item.history or item.spent else duration  # type: ignore[operator]
-        if not self.fresh:
-            self.results.look_for_changes()
+        if time.monotonic() - self._looked_at >= _SELDOM * self._looking_takes:
+            self.look_for_changes()
         entry, extra, given = self.results.value(item, value, item.started_at + duration, duration, spent)
         self._running.pop(item.index, None)
         self._put(entry)
         self.commits.add((entry, None, extra))
         self.values[item.index] = given
-        self.fresh.append(item)
+        if entry.status is EntryStatus.SUCCEEDED and not self.results.changed:
+            self._unchecked.append(item)
         item.written = entry if entry.payload is None or entry.size < 4096 else entry._replace(payload=None, buffers=())
         self._progress.done += 1
         if item.history:
@@ -228,6 +235,31 @@ class MapRun:
             self._fail_with(
                 item, NotStorableError(entry.value_type or type(value).__qualname__, "", entry.note, item.label)
             )
+
+    def look_for_changes(self) -> None:
+        """Look whether calls changed what they share: those since the last look don't replay then, as for a step.
+
+        Looking costs time where they share much, so it isn't done after each call. What ended before a look that found
+        nothing is clean, whatever comes later.
+        """
+        if self.results.changed:
+            return
+        began = time.monotonic()
+        self.results.look_for_changes()
+        self._looked_at = time.monotonic()
+        self._looking_takes = self._looked_at - began
+        items, self._unchecked = self._unchecked, []
+        if not self.results.changed:
+            return
+        note = f"changed its input {', '.join(f'`{name}`' for name in self.results.changed)}: return it"
+        for item in items:
+            if item.written is not None:
+                entry = item.written._replace(
+                    status=EntryStatus.IMPURE, note=note, serializer="", payload=None, buffers=(), value_type="",
+                    size=0, libraries="",
+                )  # fmt: skip
+                self._put(entry)
+                self.commits.add((entry, None, None))
 
     def failed(
         self, item: Item, error: Exception, duration: float | None = None, started_at: float | None = None
@@ -270,8 +302,17 @@ class MapRun:
         self.commits.add((entry, attempt, None))
         heapq.heappush(self._waiting, (now + decision.delay, item))
 
+    def lost(self, item: Item) -> None:
+        """The worker died in an ``at_most_once`` item: its entry stays open, as if the kernel had died."""
+        self._running.pop(item.index, None)
+        run, key = self.session.run, str(StepKey(item.place.name, item.place.occurrence))
+        error = OutcomeUnknownError(run.workflow, run.key, key, item.started_at)
+        self._progress.failed += 1
+        self._fail_with(item, error)
+
     def _terminal(self, item: Item, reason: str, error: Exception) -> TerminalError:
-        return failures.give_up(f"{self.spec.step.name}: {item.label}", item.attempts, reason, error)
+        name = item.label if item.key is None else f"{self.spec.step.name}: {item.key}"
+        return failures.give_up(name, item.attempts, reason, error)
 
     def _give_up(self, item: Item, final: Exception, kind: Failure, duration: float) -> None:
         now = self._clock.monotonic()
@@ -322,6 +363,13 @@ class MapRun:
         for item in (*self._ready, *self._running.values()):
             if item.written is None and item is not cancelled:
                 self.session.journal.give_back(item.place)
+        for item in self._ready:  # was handed out, and has not begun
+            if (
+                item.written is not None
+                and item.written.status is EntryStatus.RUNNING
+                and item.written.ended_at is None
+            ):
+                self._write(item, EntryStatus.INTERRUPTED)
         self._waiting.clear()
         self._ready.clear()
         self._running.clear()

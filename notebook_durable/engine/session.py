@@ -21,6 +21,7 @@ from notebook_durable.engine.journal import Journal, Place
 from notebook_durable.engine.lookup import Found, again, describe, look_up
 from notebook_durable.engine.lost import LOST, why_anew
 from notebook_durable.engine.mapping import MapCallPlan, run_map, run_map_async
+from notebook_durable.engine.mapping_commit import Commits
 from notebook_durable.engine.mapping_items import MapSpec
 from notebook_durable.engine.options import StepSpec
 from notebook_durable.engine.returning import Ending, Received, classify
@@ -156,6 +157,8 @@ class Session:
         except BaseException:
             self.store.release(self.claim)
             raise
+        #: Of the maps under way: what is not on disk yet.
+        self.groups: set[Commits] = set()
         self.context: Context | AsyncContext = AsyncContext(self) if asynchronous else Context(self)
         if self.bus:
             c, at = self.claim, self.clock.time()
@@ -529,6 +532,8 @@ class Session:
     def _write_end(self, ending: Ending, interrupted: Sequence[Entry]) -> BaseException | None:
         changes = {entry.seq: entry for entry in (*interrupted, *ending.changes)}
         try:
+            for group in list(self.groups):  # a map that the cell left running (gather): what it finished is kept
+                group.flush()
             self.save_unsaved()
             self.store.end(
                 self.claim, ending.outcome, ending.status, tuple(changes.values()),
@@ -537,6 +542,8 @@ class Session:
         except StoreError as error:
             return error
         finally:
+            for group in list(self.groups):
+                group.close()
             self.store.release(self.claim)
             if self._owns_store:
                 self.store.close()

@@ -53,8 +53,8 @@ class InlineExecutor:
                 if not task.done():  # KeyboardInterrupt came out of the loop itself: leave no orphan running
                     task.cancel()
 
-    def pool(self, workers: Any, most: int | None) -> Pool:
-        return open_pool(workers, most)
+    def pool(self, workers: Any, most: int | None, items: int) -> Pool:
+        return open_pool(workers, most, items)
 
     def close(self) -> None:
         if self._runner is not None:

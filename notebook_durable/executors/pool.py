@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ _LARGE = 1 << 16
 _LOOK = 0.5
 
 
-def open_pool(workers: Any, most: int | None) -> Pool:
+def open_pool(workers: Any, most: int | None, items: int) -> Pool:
     """Open workers; see ``protocols.Executor.pool``.
 
     Raises:
@@ -32,9 +32,9 @@ def open_pool(workers: Any, most: int | None) -> Pool:
         MissingExtraError: for "processes" without loky.
     """
     if workers == "threads":
-        return _Threads(most or min(32, (os.cpu_count() or 1) + 4))
+        return _Threads(min(most or min(32, (os.cpu_count() or 1) + 4), items))
     if workers == "processes":
-        return _Processes(most)
+        return _Processes(most, items)
     if callable(getattr(workers, "submit", None)):
         return _Foreign(workers, most)
     raise ConfigurationError(f'executor= is "threads", "processes" or an object with submit(), not {workers!r:.80}')
@@ -44,6 +44,7 @@ class _Threads:
     """Threads of this process."""
 
     separate = False
+    quick = True
 
     def __init__(self, most: int) -> None:
         self.workers = most
@@ -73,6 +74,7 @@ class _Foreign:
         known = getattr(executor, "_max_workers", None)
         self.workers = most or (known if isinstance(known, int) and known > 0 else os.cpu_count() or 1)
         self.separate = not isinstance(executor, ThreadPoolExecutor)
+        self.quick = isinstance(executor, (ThreadPoolExecutor, ProcessPoolExecutor))
 
     def pack(self, fn: Callable[..., Any]) -> Callable[..., Any]:
         return fn
@@ -93,15 +95,16 @@ class _Processes:
     """Processes, new ones for each map: they know the code as it is now."""
 
     separate = True
+    quick = True
 
-    def __init__(self, most: int | None) -> None:
+    def __init__(self, most: int | None, items: int) -> None:
         try:
             import cloudpickle
             import loky
         except ImportError as error:
             raise MissingExtraError("loky", "processes", 'executor="processes"') from error
         self._loky, self._cloudpickle = loky, cloudpickle
-        self.workers = most or loky.cpu_count()
+        self.workers = min(most or loky.cpu_count(), items)  # they are started all at once
         self._file: Path | None = None
         self._executor = self._new()
 
