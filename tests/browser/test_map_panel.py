@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from typing import TYPE_CHECKING
 
 import pytest
 from browser.lab_page import LabPage, expect
 from browser.notebooks import NOTE, read_outputs
-from playwright.sync_api import Locator
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator
 
 VISIT = """
 import time

@@ -398,3 +398,35 @@ def test_a_map_that_a_failed_sibling_leaves_running_keeps_what_it_finished(lab, 
         lab.play(body)
     done = {entry.occurrence for entry in lab.entries() if str(entry.status) == "succeeded"}
     assert done == set(log.take()) == set(range(20))
+
+
+@pytest.mark.once
+def test_stop_loses_nothing_that_threads_finished(lab, log):
+    """Stop at any moment of handing out and bringing back: what a thread finished isn't called again."""
+
+    def work(item):
+        log(item)
+        return item
+
+    def body(ctx):
+        guard = lab.session.guard  # which a cell has in place
+        guard.install()
+        try:
+            return ctx.map("m", work, range(2000), executor="threads", max_workers=2, ignore=["log"])
+        finally:
+            guard.uninstall()
+
+    for delay in (0.01, 0.02, 0.03, 0.04, 0.05):
+        timer = threading.Timer(delay, signal.raise_signal, [signal.SIGINT])
+        timer.start()
+        try:
+            lab.play(body)
+        except KeyboardInterrupt:
+            pass
+        finally:
+            try:
+                timer.join()
+            except KeyboardInterrupt:
+                pass
+    assert lab.play(body) == list(range(2000))
+    assert sorted(log.calls) == list(range(2000))
