@@ -43,6 +43,8 @@ __all__ = ["LARGEST_IN_PACK", "LARGEST_IN_ROW", "READING", "TEMPORARY", "Blobs",
 LARGEST_IN_ROW, LARGEST_IN_PACK = 64 << 10, 4 << 20
 TEMPORARY = ".tmp"
 _BEGINNING = 24
+#: Bytes that are read at a time where only their digest is wanted.
+_CHUNK = 4 << 20
 #: How values are opened: a pipe in their place must not hang us, nor a link lead out of the folder.
 READING = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
 #: Reading a file fails with these when the file itself is bad.
@@ -198,23 +200,23 @@ class Blobs:
             raise Unbelievable(f"its file is cut off: {status.st_size:,} bytes, {offset + length:,} were written")
         if isinstance(reference, BlobRef) and status.st_size != length:
             raise Unbelievable(f"its file has {status.st_size:,} bytes, {length:,} were written")
-        memory: Any = None
         try:
             end = head_size(_read(descriptor, min(_BEGINNING, length), offset), length)
-            if isinstance(reference, BlobRef) and end < length:
-                memory = _mapped(descriptor, length)
+            if end == length:
+                data = _read_data(descriptor, length, offset)
+                return self._verified(data, memoryview(data), reference)
+            memory: Any = _mapped(descriptor, length) if isinstance(reference, BlobRef) else None
             if memory is None:
                 memory = _read(descriptor, length, offset)
-            return self._verified(memoryview(memory), end, reference)
+            # What will be unpickled is copied before it is verified: nobody can change it in between.
+            return self._verified(bytes(memory[:end]), memoryview(memory), reference)
         except Misshapen as error:
             raise Unbelievable(str(error)) from error
 
-    def _verified(self, memory: memoryview, end: int, reference: BlobRef | PackRef) -> Parts:
-        # What will be unpickled is copied before it is verified: nobody can change it in between.
-        head = bytes(memory[:end])
-        hasher = self._signer.hasher()
+    def _verified(self, head: bytes, memory: memoryview, reference: BlobRef | PackRef) -> Parts:
+        hasher = self._signer.hasher(reference.length)
         hasher.update(head)
-        hasher.update(memory[end:])
+        hasher.update(memory[len(head) :])
         if not hmac.compare_digest(hasher.hexdigest(), reference.digest):
             raise Unbelievable("its bytes are not those that were written")
         shape: Shape = shape_of(head, reference.length)
@@ -240,7 +242,8 @@ class Blobs:
             os.close(descriptor)
 
     def _matches(self, descriptor: int, offset: int, reference: BlobRef | PackRef) -> bool:
-        hasher, left, chunk = self._signer.hasher(), reference.length, memoryview(bytearray(1 << 20))
+        hasher, left = self._signer.hasher(reference.length), reference.length
+        chunk = memoryview(bytearray(min(left, _CHUNK)))
         while left:
             got = _read_into(descriptor, chunk[: min(left, len(chunk))], offset)
             if not got:
@@ -278,6 +281,12 @@ def _read(descriptor: int, length: int, offset: int) -> bytearray:
             raise Unbelievable("its file is cut off")
         done += got
     return memory
+
+
+def _read_data(descriptor: int, length: int, offset: int) -> bytes:
+    """Read a part of a file that nobody writes to: of a value without buffers, in one piece where the system can."""
+    data = os.pread(descriptor, length, offset)
+    return data if len(data) == length else bytes(_read(descriptor, length, offset))
 
 
 def _read_into(descriptor: int, memory: memoryview, offset: int) -> int:

@@ -20,6 +20,8 @@ KEY_SIZE = 32
 _MARK_SIZE = 16
 #: From here on the bytes are hashed where they lie: joining them to the header would copy them.
 _LARGE = 1 << 15
+#: From here on more cores are asked for, and at most so many: then the memory is the limit.
+_MANY, _MOST_THREADS = 8 << 20, 4
 _KEY_ID_CONTEXT = "notebook_durable 2026-11 key id"
 _BLOB_CONTEXT = "notebook_durable 2026-11 blobs"
 #: A named pipe in the place of the key must not hang the kernel.
@@ -50,15 +52,22 @@ class Signer:
         self._blob_key = blake3(key, derive_key_context=_BLOB_CONTEXT).digest()
         self.key_id = blake3(key, derive_key_context=_KEY_ID_CONTEXT).hexdigest(length=8)
 
-    def hasher(self) -> Any:
-        """Return a new hasher for the bytes of a large value: keyed blake3, under a key derived from this one."""
-        return self._blake3(key=self._blob_key)
+    def hasher(self, length: int = 0) -> Any:
+        """Return a new hasher for the bytes of a large value: keyed blake3, under a key derived from this one.
+
+        Args:
+            length: bytes that are there to be hashed and wait for nothing else; for many, on several cores.
+        """
+        if length < _MANY:
+            return self._blake3(key=self._blob_key)
+        # Threads of its own, not blake3's AUTO, whose threads are the process's: a forked child would wait for them.
+        return self._blake3(key=self._blob_key, max_threads=min(_MOST_THREADS, os.cpu_count() or 1))
 
     def mark(self, head: bytes, payload: bytes = b"") -> bytes:
         """Return the mark (16 bytes) over ``head + payload``."""
         if len(payload) < _LARGE:
             return self._blake3(head + payload, key=self._key).digest(length=_MARK_SIZE)
-        hasher = self._blake3(head, key=self._key, max_threads=self._blake3.AUTO)
+        hasher = self._blake3(head, key=self._key)
         hasher.update(payload)
         return hasher.digest(length=_MARK_SIZE)
 

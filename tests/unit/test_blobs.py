@@ -9,6 +9,7 @@ import os
 import pickle
 import random
 import shutil
+import signal
 import sqlite3
 import stat
 from collections.abc import Callable, Iterator
@@ -770,3 +771,43 @@ def test_forked_child(store: SqliteStore, claim: Claim) -> None:
         assert held
     store.record(claim, entry(2, PACK))
     assert value(store, 2) == written(entry(2, PACK))
+
+
+def test_forked_child_reads(store: SqliteStore, claim: Claim, make: Callable[..., SqliteStore]) -> None:
+    """What verifies on several cores has no threads that a forked child would miss and wait for."""
+    large = entry(0, 20_000_000)
+    store.record(claim, large)
+    assert value(store) == written(large)
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(60)  # a child that waits is killed
+            code = int(value(make()) != written(large))
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.parametrize("size", [100_000, 5_000_000, 20_000_000])
+@pytest.mark.parametrize("flip", [0, 300, -1])
+def test_flipped_in_a_value_without_buffers(
+    make: Callable[..., SqliteStore], place: Path, size: int, flip: int
+) -> None:
+    """A pickle without buffers, which is read in another way, is verified too."""
+    store = make()
+    claim = store.claim(RUN, ME, now=1.0)
+    one = entry(0, 0)._replace(buffers=(), payload=random.Random(1).randbytes(size))
+    store.record(claim, one)
+    assert value(store) == (one.payload,)
+    (file,) = (path for path in files(place) if path.stat().st_size >= size)
+    at = flip if flip >= 0 else size - 1
+    file.chmod(0o600)
+    with file.open("r+b") as handle:
+        handle.seek(at)
+        old = handle.read(1)
+        handle.seek(at)
+        handle.write(bytes([old[0] ^ 1]))
+    with pytest.raises(DamagedValueError):
+        value(make())
