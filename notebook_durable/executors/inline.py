@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from notebook_durable.executors.pool import open_pool
 from notebook_durable.protocols import Guard, Pool
 
 __all__ = ["InlineExecutor"]
@@ -54,6 +53,8 @@ class InlineExecutor:
                     task.cancel()
 
     def pool(self, workers: Any, most: int | None, items: int) -> Pool:
+        from notebook_durable.executors.pool import open_pool  # loads multiprocessing
+
         return open_pool(workers, most, items)
 
     def close(self) -> None:

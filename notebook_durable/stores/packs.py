@@ -138,6 +138,7 @@ class PackWriter:
     def close(self) -> None:
         """Let go of the pack; a new one is begun when needed."""
         self._cut(self._end)
+        self._waiting.close()
 
     def _cut(self, end: int) -> None:
         if self._descriptor is None:

@@ -78,19 +78,21 @@ class Waiting:
     def __init__(self) -> None:
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._done: SimpleQueue[BaseException | None] = SimpleQueue()
-        self._has_thread = self._busy = False
+        self._busy = False
+        #: Ends the thread; None: there is none.
+        self._end: weakref.finalize[Any, Waiting] | None = None
 
     def start(self, sync: Callable[[int], None], descriptor: int) -> None:
         """Begin ``sync(descriptor)``; one at a time."""
-        if not self._has_thread:
+        if self._end is None:
             try:
                 threading.Thread(target=_work, args=(self._jobs, self._done), name="durable-sync", daemon=True).start()
             except RuntimeError:
                 self._done.put(_outcome(sync, descriptor))  # no thread can be started when the interpreter ends
                 self._busy = True
                 return
-            self._has_thread = True
-            weakref.finalize(self, self._jobs.put, None).atexit = False
+            self._end = weakref.finalize(self, self._jobs.put, None)
+            self._end.atexit = False
         self._busy = True
         self._jobs.put((sync, descriptor))
 
@@ -105,6 +107,12 @@ class Waiting:
             self._busy = False
             if error is not None:
                 raise error
+
+    def close(self) -> None:
+        """End the thread, after what it is at. It is started again when needed."""
+        if self._end is not None:
+            self._end()
+            self._end = None
 
 
 _Job = tuple[Callable[[int], None], int]

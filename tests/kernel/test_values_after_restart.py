@@ -39,13 +39,14 @@ def holders(v):
 """
 
 WRITE = """
-import json, os, pathlib
+import json, os, pathlib, pickle
 from notebook_durable.serializers.codec import DefaultCodec
 folder, codec, refused = pathlib.Path(FOLDER), DefaultCodec(), {}
 
 def write(name, value):
     payload = codec.encode(value)
-    (folder / name).write_bytes(payload.serializer.encode() + b":" + payload.data)
+    buffers = [bytearray(buffer) for buffer in payload.buffers]
+    (folder / name).write_bytes(pickle.dumps((payload.serializer, payload.data, payload.value_type, buffers)))
 
 for library in LIBRARIES_:
     for i, case in enumerate(cases(library)):
@@ -66,14 +67,14 @@ write("uses_big_table", uses_big_table)
 """
 
 READ_EARLY = """
-import json, pathlib
+import json, pathlib, pickle
 from notebook_durable.model import Payload
 from notebook_durable.serializers.codec import DefaultCodec
 folder, codec = pathlib.Path(FOLDER), DefaultCodec()
 
 def read(name):
-    serializer, data = (folder / name).read_bytes().split(b":", 1)
-    return codec.decode(Payload(serializer.decode(), data))
+    *parts, buffers = pickle.loads((folder / name).read_bytes())
+    return codec.decode(Payload(*parts, tuple(map(memoryview, buffers))))
 
 def attempt(name):
     try:
