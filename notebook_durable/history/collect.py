@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from notebook_durable.errors import ConfigurationError
 from notebook_durable.history.log import RunLog, read_log
 from notebook_durable.history.page import Page
 from notebook_durable.history.removal import Change, Plan
@@ -51,7 +52,12 @@ def collect(
         max_size: collect the oldest until the values that remain fit in, such as "10GB".
 
     With ``keep_runs`` alone every other archived run goes; with nothing at all, what is older than 30 days.
+
+    Raises:
+        ConfigurationError: if one of these is none.
     """
+    if keep_runs is not None and keep_runs < 0:
+        raise ConfigurationError(f"the number of archived runs to keep is 0 or more, not {keep_runs}")
     if keep_runs is None and older_than is None and max_size is None:
         older_than = DEFAULT_AGE
     limit = None if older_than is None else now - age(older_than)
@@ -126,7 +132,7 @@ def _plan(store: Store, chosen: Sequence[_Item], left: int, most: int | None) ->
     for items in by_run.values():
         first = items[0]
         seqs = None if first.seqs is None else tuple(sorted(seq for item in items for seq in item.seqs or ()))
-        changes.append(Change(first.run, seqs, first.executions))
+        changes.append(Change(first.run, seqs, first.executions, sum(item.size for item in items)))
         rows.append((
             run_label(first.run), str(first.run.number), "the run" if seqs is None else "history",
             str(sum(item.count for item in items)), size(sum(item.size for item in items)),

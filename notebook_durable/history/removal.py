@@ -24,11 +24,13 @@ class Change:
         run: which.
         seqs: entries; None for the whole run.
         executions: as they were when this was planned.
+        size: bytes of the values of what it concerns.
     """
 
     run: RunInfo
     seqs: tuple[int, ...] | None
     executions: tuple[ExecutionInfo, ...]
+    size: int = 0
 
 
 class Plan(View):
@@ -58,26 +60,37 @@ class Plan(View):
         """Do it; returns what was done.
 
         Raises:
-            StoreError, RunOpenError: if somebody executes a run of it, or the journal can't be written.
+            StoreError, RunOpenError: if somebody executes each run of it, or the journal can't be written.
             ConfigurationError: if a run was executed since this was planned.
         """
         for change in self.changes:
             self._check_unchanged(change)
-        done = sum(self._store.forget(change.run.id, change.seqs) for change in self.changes)
-        return f"deleted {_count(done)} with {size(self.size)} of values{self._swept()}"
+        busy: list[str] = []
+        done, left = 0, self.size
+        for change in self.changes:
+            try:
+                done += self._store.forget(change.run.id, change.seqs)
+            except (RunBusyError, RunOpenError):  # since a moment ago: no reason to stop halfway
+                if len(busy) + 1 == len(self.changes):
+                    raise
+                busy.append(run_label(change.run))
+                left -= change.size
+        said = f"; left as it is, because it is being executed: {_names(busy)}" if busy else ""
+        return f"deleted {_count(done)} with {size(left)} of values{said}{self._swept()}"
 
     def _check_unchanged(self, change: Change) -> None:
         if tuple(self._store.executions(change.run.id)) != change.executions:
             raise ConfigurationError(f"'{change.run.run}' was executed meanwhile, so nothing was done. Type it again.")
 
     def _swept(self) -> str:
-        if any(run.owner is not None for run in self._store.runs()):
-            return "; the disk gets the space back at the next gc, because a run is being executed"
         try:
             won = self._store.sweep()
         except StoreError as error:
-            return f"; the disk gets the space back at the next gc ({error})"
-        return f"; {size(won)} given back to the disk" if won > 0 else ""
+            return f"; the disk gets the rest of the space back at the next gc ({error})"
+        said = f"; {size(won)} given back to the disk" if won > 0 else ""
+        if any(run.owner is not None for run in self._store.runs()):
+            said += "; the database gets smaller at the next gc, because a run is being executed"
+        return said
 
 
 class _Rewind(Plan):
@@ -175,7 +188,7 @@ def forget(store: Store, logs: Sequence[RunLog], step: str | None) -> Plan:
             continue
         bytes_ = sum(entry.value_size for entry in found)
         seqs = None if step is None else tuple(entry.seq for entry in found)
-        changes.append(Change(log.info, seqs, tuple(log.executions)))
+        changes.append(Change(log.info, seqs, tuple(log.executions), bytes_))
         names = dict.fromkeys(entry.name for entry in found)
         rows.append((run_label(log.info), str(log.info.number), _names(list(names)), str(len(found)), size(bytes_)))
         count, total = count + len(found), total + bytes_

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ from notebook_durable.stores.keys import Signer
 from notebook_durable.stores.references import ROW, reference_from
 from notebook_durable.stores.rows import text_of
 
-__all__ = ["Progress", "User", "extent", "files", "rows_of", "users", "values_of"]
+__all__ = ["Progress", "User", "extent", "files", "is_needed", "rows_of", "users", "values_of"]
 
 _PLACES = "place BETWEEN ? << 32 AND (? << 32) + 4294967295"
 _ENTRIES = f"SELECT place & 4294967295, {rows.ENTRY_COLUMNS} FROM entries WHERE {_PLACES} ORDER BY place"  # noqa: S608
@@ -31,6 +32,7 @@ _USERS = """
     SELECT blob, place >> 32, place & 4294967295, name FROM entries WHERE blob != ''
     UNION ALL SELECT blob, run_id, seq, name FROM detached WHERE blob != ''
 """
+_NEEDED = "SELECT 1 FROM entries WHERE blob = ? UNION ALL SELECT 1 FROM detached WHERE blob = ? LIMIT 1"
 
 
 class User(NamedTuple):
@@ -82,16 +84,29 @@ def _run(connection: sqlite3.Connection, run_id: int, run: RunId, journal_id: st
             if not entry.intact:
                 said = "was changed or damaged: its step is run again"
                 yield Problem("row", f"the row of step '{entry.key}' in '{run}' {said}", run_id, entry.seq, entry.name)
-    attempts = connection.execute(_ATTEMPTS, (run_id,)).fetchall()
-    (extra,) = connection.execute(_EXTRAS, (run_id, run_id)).fetchone()
-    (messages,) = connection.execute("SELECT count(*) FROM mailbox WHERE run_id = ?", (run_id,)).fetchone()
+    with _at_one_moment(connection):  # else a row that comes between counting and reading looks like damage
+        attempts = connection.execute(_ATTEMPTS, (run_id,)).fetchall()
+        (extra,) = connection.execute(_EXTRAS, (run_id, run_id)).fetchone()
+        shown = extras.read(connection, run_id, None, who("extras"), signer, trusted=True)
+        (messages,) = connection.execute("SELECT count(*) FROM mailbox WHERE run_id = ?", (run_id,)).fetchone()
+        told = extras.inbox(connection, run_id, who("mailbox"), signer)
     for what, there, good in (
         ("failed attempts", len(attempts), len(rows.attempts_from(attempts, who("attempts"), signer))),
-        ("previews or outputs", extra, len(extras.read(connection, run_id, None, who("extras"), signer, trusted=True))),
-        ("messages", messages, len(extras.inbox(connection, run_id, who("mailbox"), signer))),
+        ("previews or outputs", extra, len(shown)),
+        ("messages", messages, len(told)),
     ):
         if there != good:
             yield Problem("row", f"{there - good} {what} of '{run}' were changed or damaged: they are left out", run_id)
+
+
+@contextmanager
+def _at_one_moment(connection: sqlite3.Connection) -> Iterator[None]:
+    """Read what stood there at one moment, whatever others write meanwhile."""
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        connection.execute("ROLLBACK")
 
 
 class Progress:
@@ -129,14 +144,30 @@ def extent(connection: sqlite3.Connection) -> tuple[int, int]:
     return int(rows_), int(size)
 
 
-def values_of(known: Mapping[str, Sequence[User]], blobs: Blobs, progress: Progress) -> Iterator[Problem]:
-    """Check the bytes of all values that lie in files."""
+def is_needed(connection: sqlite3.Connection, reference: str) -> bool:
+    """Tell whether an entry refers to a value now."""
+    return connection.execute(_NEEDED, (reference, reference)).fetchone() is not None
+
+
+def values_of(
+    known: Mapping[str, Sequence[User]], blobs: Blobs, progress: Progress, is_needed: Callable[[str], bool]
+) -> Iterator[Problem]:
+    """Check the bytes of all values that lie in files.
+
+    Args:
+        known: the entries by the reference to their value.
+        blobs: reads them.
+        progress: is told.
+        is_needed: tells whether an entry still refers to a value: else it was deleted on purpose meanwhile.
+    """
     references = {text: reference_from(text) for text in known if not text.startswith(ROW)}  # else under a row's mark
     progress.start(reference.length for reference in references.values() if reference)
     for text, reference in references.items():
         entries = known[text]
         wrong = blobs.check(reference) if reference else "where it lies is not said in a way that this version knows"
         progress.checked(reference.length if reference else 0)
+        if wrong and not is_needed(text):
+            continue
         for user in entries if wrong else ():
             yield Problem("value", f"the value of step '{user.step}' is damaged: {wrong}", *user)
 

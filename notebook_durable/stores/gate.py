@@ -62,13 +62,17 @@ class Gate:
     def collecting(self, patience: float, *, make: bool = True) -> Iterator[bool]:
         """Hold it exclusively; gives False if that can't be, or not within ``patience`` seconds."""
         with self._mutex:
-            there = make or self._file.exists()  # nobody can have written a value without it
+            there = make or self.is_there()
             held = there and not self._depth and self._take(exclusive=True, patience=patience)
             try:
                 yield held
             finally:
                 if held:
                     self._give_back()
+
+    def is_there(self) -> bool:
+        """Tell whether anybody has ever needed it: nobody writes a value without it."""
+        return self._file.exists()
 
     def _take(self, *, exclusive: bool, patience: float) -> bool:
         deadline = time.monotonic() + patience

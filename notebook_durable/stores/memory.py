@@ -321,11 +321,11 @@ class MemoryStore:
             return len(gone)
 
     def sweep(self) -> int:
-        """Delete texts that no entry names; returns the bytes won."""
+        """Delete values that no entry refers to, and unless a run is executed, texts; returns the bytes won."""
         with self._mutex:
             entries = (entry for run in self._runs for entry in (*run.entries.values(), *run.detached))
             named = named_texts({parts_from(entry.code.inputs).code for entry in entries}, self._texts)
-            gone = [name for name in self._texts if name not in named]
+            gone = [] if self._held else [name for name in self._texts if name not in named]
             won = sum(len(self._texts.pop(name).encode()) for name in gone)
             needed = {entry.blob for run in self._runs for entry in (*run.entries.values(), *run.detached)}
             for blob in self._values.keys() - needed:

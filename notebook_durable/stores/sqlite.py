@@ -14,6 +14,7 @@ from pathlib import Path
 
 from notebook_durable.errors import (
     DamagedValueError,
+    JournalUnwritableError,
     RunBusyError,
     RunOpenError,
     RunTakenOverError,
@@ -482,12 +483,46 @@ class SqliteStore(TrustPart):
 
     def forget(self, run_id: int, seqs: Collection[int] | None = None) -> int:
         """Delete entries of a run for good, with their attempts; with None the whole run."""
+        try:
+            return self._forget(run_id, seqs)
+        except JournalUnwritableError:
+            # Some builds of SQLite write zeros over what they delete, which takes as much room in the log: too much on
+            # a full disk, and forgetting is what makes room there.
+            with self._db.write_lock:
+                (zeros,) = self._db.full.execute("PRAGMA secure_delete").fetchone()
+                self._db.full.execute("PRAGMA secure_delete = FAST")
+                try:
+                    return self._forget(run_id, seqs)
+                finally:
+                    self._db.full.execute(f"PRAGMA secure_delete = {('OFF', 'ON', 'FAST')[zeros]}")
+
+    def _forget(self, run_id: int, seqs: Collection[int] | None) -> int:
+        with self._reading() as connection:
+            found = runs.find(connection, run_id, self.location)
+        if found.archived:  # nobody executes it, now or ever; a later run of its name may be under way
+            with self._transaction() as connection:
+                return runs.forget(connection, run_id, seqs)
         with self._changing(run_id) as (connection, _):
             return runs.forget(connection, run_id, seqs)
 
     def sweep(self) -> int:
-        """Delete texts and files that no entry refers to, and give free space back; returns the bytes won."""
+        """Delete texts and files that no entry refers to, and give free space back; returns the bytes won.
+
+        Beside a run that is executed only the files: its texts may be written, and not named by an entry yet, and it
+        would have to wait while the database is written anew.
+        """
         before = self.disk_usage()
+        # Files first: they are most of the space, and on a full disk the database can't be written anew without it.
+        if not collecting.collect(self._folder, self._kept.gate, self._references):
+            self._on_notice(
+                "large values were being written all the time, so their files were not collected. Try again."
+            )
+        if not any(run.owner is not None for run in self.runs()):
+            self._compact()
+        after = self.disk_usage()
+        return sum(before[:3]) - sum(after[:3])
+
+    def _compact(self) -> None:
         with self._transaction() as connection:
             texts.sweep(connection)
         with self._db.write_lock:
@@ -496,12 +531,6 @@ class SqliteStore(TrustPart):
                 self._db.full.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             except DRIVER_ERRORS as error:
                 raise translate(error, self._file) from error
-        if not collecting.collect(self._folder, self._kept.gate, self._references):
-            self._on_notice(
-                "large values were being written all the time, so their files were not collected. Try again."
-            )
-        after = self.disk_usage()
-        return sum(before[:3]) - sum(after[:3])
 
     def _references(self) -> Collection[str]:
         with self._reading() as connection:
@@ -518,11 +547,18 @@ class SqliteStore(TrustPart):
         with self._reading() as connection:
             count, size = checking.extent(connection)
             found = checking.rows_of(connection, self._db.meta.journal_id, self._signer)
-        with self._kept.gate.collecting(1.0, make=False), self._reading() as connection:
+        gate = self._kept.gate
+        with gate.collecting(1.0, make=False) as held, self._reading() as connection:
             known = checking.users(connection)
-            idle = collecting.unneeded(self._folder, known)
+            # Beside somebody who writes a value all the time, what it writes would look as if nobody needed it.
+            idle = collecting.unneeded(self._folder, known) if held or not gate.is_there() else []
         told = checking.Progress(count, size, progress)
-        return [*found, *checking.values_of(known, self._kept.blobs, told), *checking.files(self._folder, idle)]
+        lost = checking.values_of(known, self._kept.blobs, told, self._is_needed)
+        return [*found, *lost, *checking.files(self._folder, idle)]
+
+    def _is_needed(self, reference: str) -> bool:
+        with self._reading() as connection:
+            return checking.is_needed(connection, reference)
 
     def export(self, run_id: int, file: Path, *, values: bool = True, now: float) -> Exported:
         """Write a run to a new file, verified and authenticated."""

@@ -240,11 +240,11 @@ def test_gc_spares_what_is_executed_and_what_is_open(made, view, store):
     assert not collect(store, now=made.now + 1, older_than=0)
 
 
-def test_space_is_not_given_back_while_a_run_is_executed(made, view, store):
+def test_texts_stay_while_a_run_is_executed(made, view, store):
     """Its sources may be written, and not named by an entry yet."""
     made.execute("w", [made.entry(0, "s", 1)], [0])
     made.execute("busy", open_=True)
-    assert "at the next gc, because a run is being executed" in view.forget("w").apply()
+    assert "the database gets smaller at the next gc, because a run is being executed" in view.forget("w").apply()
     assert "def s(): pass" in store.texts(made.texts).values()
 
 

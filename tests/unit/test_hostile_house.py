@@ -1,0 +1,192 @@
+"""Housekeeping met with hostile moments: beside running kernels, on full disks, with files that somebody made up."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from histories import Histories
+
+from notebook_durable.errors import ConfigurationError, JournalUnwritableError, RunBusyError, RunOpenError
+from notebook_durable.history.collect import collect
+from notebook_durable.history.removal import forget
+from notebook_durable.model import Ask, Extra, Message, RunId
+from notebook_durable.protocols import Checked
+from notebook_durable.stores import extras, runs
+from notebook_durable.stores.keys import Signer
+from notebook_durable.stores.memory import MemoryStore
+from notebook_durable.stores.sqlite import SqliteStore
+from notebook_durable.view import JournalView
+from notebook_durable.wiring import Settings, this_process
+
+LARGE: dict[str, Any] = {"payload": b"x" * 5_000_000, "size": 5_000_000}
+
+
+@pytest.fixture
+def store(tmp_path: Path, signer: Signer) -> Iterator[SqliteStore]:
+    store = SqliteStore(tmp_path / ".durable", signer)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def made(store: SqliteStore) -> Histories:
+    return Histories(store)
+
+
+@pytest.fixture
+def view(store: SqliteStore) -> JournalView:
+    return JournalView(Settings.resolve(store=store))
+
+
+def files(store: SqliteStore) -> list[str]:
+    return sorted(path.name for path in Path(store.location, "blobs").glob("*"))
+
+
+class TestBesideARunningKernel:
+    """gc and forget do what they can."""
+
+    @pytest.mark.parametrize("kind", ["memory", "sqlite"])
+    def test_archived_runs_of_a_name_that_is_executed(self, tmp_path: Path, signer: Signer, kind: str) -> None:
+        """Nobody executes those: they go, while the run that took their name goes on."""
+        store: Any = MemoryStore() if kind == "memory" else SqliteStore(tmp_path / ".durable", signer)
+        made = Histories(store)
+        for fresh in (False, True):
+            made.execute("w", [made.entry(0, "s", "x")], [0], fresh=fresh)
+        made.execute("w", [made.entry(0, "s", "x")], fresh=True, open_=True)
+        assert "deleted 2 entries" in collect(store, now=made.now + 1, keep_runs=0).apply()
+        assert [run.number for run in store.runs(archived=True)] == [3]
+        with pytest.raises(RunOpenError):
+            store.forget(store.runs()[0].id)
+        store.close()
+
+    def test_the_files_go(self, store: SqliteStore, made: Histories, view: JournalView) -> None:
+        """Who writes values has the gate: a run that is executed is no reason to keep those of others."""
+        made.execute("w", [made.entry(0, "s", **LARGE)], [0])
+        made.execute("busy", open_=True)
+        said = view.forget("w").apply()
+        assert "MB given back to the disk" in said
+        assert "the database gets smaller at the next gc" in said
+        assert files(store) == []
+
+    def test_one_that_is_begun_meanwhile(
+        self, store: SqliteStore, made: Histories, view: JournalView, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is left and named, the others go: not half a job and an error."""
+        for key in ("a", "b", "c"):
+            made.execute("w", [made.entry(0, "s", payload=b"x" * 1000)], [0], key=key)
+        busy, real = made.store.runs()[1], store.forget
+
+        def forgotten(run_id: int, seqs: Any = None) -> int:
+            if run_id == busy.id:
+                raise RunBusyError("w", "b", 7, "lab", 1.0)
+            return real(run_id, seqs)
+
+        monkeypatch.setattr(store, "forget", forgotten)
+        logs = [view._log("w", key, None) for key in ("a", "b", "c")]
+        said = forget(store, logs, None).apply()
+        assert "deleted 2 entries with 2.0 kB of values; left as it is, because it is being executed: w[b]" in said
+        assert [run.run.key for run in store.runs()] == ["b"]
+        with pytest.raises(RunBusyError):
+            forget(store, logs[1:2], None).apply()
+
+    def test_fewer_than_none(self, store: SqliteStore) -> None:
+        """A typing error must not delete everything."""
+        with pytest.raises(ConfigurationError, match="0 or more, not -1"):
+            collect(store, now=1.0, keep_runs=-1)
+
+
+class TestVerifyBesideOthers:
+    """It cries no wolf."""
+
+    def test_rows_that_come_meanwhile(
+        self, store: SqliteStore, made: Histories, tmp_path: Path, signer: Signer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Previews and messages between counting and reading them."""
+        made.execute("w", [made.entry(0, "s", 1), made.entry(1, "t", 1)], [0, 1])
+        other = SqliteStore(tmp_path / ".durable", signer)
+        claim = other.claim(RunId("w"), this_process(), now=1.0)
+        first, second = other.entries(claim)
+        other.record(claim, first, None, Extra("{}"))
+        read, inbox = extras.read, extras.inbox
+
+        def reading(*args: Any, **more: Any) -> Any:
+            other.record(claim, second, None, Extra("{}"))
+            return read(*args, **more)
+
+        def taking(*args: Any) -> Any:
+            other.post(claim.id, Message(0, 0, Ask.RETRY))
+            return inbox(*args)
+
+        monkeypatch.setattr(extras, "read", reading)
+        monkeypatch.setattr(extras, "inbox", taking)
+        assert list(store.verify()) == []
+        other.close()
+
+    def test_values_that_are_deleted_meanwhile(
+        self, store: SqliteStore, made: Histories, tmp_path: Path, signer: Signer
+    ) -> None:
+        """Forgotten and collected: their files are missing, and nobody misses them."""
+        run = made.execute("w", [made.entry(0, "s", **LARGE)], [0])
+        other = SqliteStore(tmp_path / ".durable", signer)
+
+        def told(checked: Checked) -> None:
+            if not checked.values:
+                other.forget(run.id)
+                other.sweep()
+
+        assert list(store.verify(told)) == []
+        assert files(store) == []
+        other.close()
+
+    def test_a_value_that_is_being_written(
+        self, store: SqliteStore, made: Histories, tmp_path: Path, signer: Signer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """For longer than verify waits: it is neither litter nor unused."""
+        monkeypatch.setattr("notebook_durable.stores.gate.time.monotonic", iter(range(1000)).__next__)
+        made.execute("w", [made.entry(0, "s", **LARGE)], [0])
+        other = SqliteStore(tmp_path / ".durable", signer)
+        with other._kept.gate.writing():
+            Path(store.location, "blobs", "1-aa.tmp").write_bytes(b"x")
+            assert list(store.verify()) == []
+        assert [problem.kind for problem in store.verify()] == ["litter"]
+        other.close()
+
+
+class TestFullDisk:
+    """Where room is made by deleting."""
+
+    def test_forgetting_needs_little(
+        self, store: SqliteStore, made: Histories, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Zeros over what is deleted go through SQLite's log: where they don't fit, it is deleted without."""
+        run = made.execute("w", [made.entry(0, "s", 1)], [0])
+        real = runs.forget
+        store._db.full.execute("PRAGMA secure_delete = ON")
+
+        def forgotten(connection: sqlite3.Connection, *args: Any) -> int:
+            if connection.execute("PRAGMA secure_delete").fetchone() == (1,):
+                error = sqlite3.OperationalError("database or disk is full")
+                error.sqlite_errorcode = sqlite3.SQLITE_FULL
+                raise error
+            return real(connection, *args)
+
+        monkeypatch.setattr(runs, "forget", forgotten)
+        assert store.forget(run.id) == 1
+        assert store._db.full.execute("PRAGMA secure_delete").fetchone() == (1,)
+
+    def test_files_go_before_the_database_is_written_anew(
+        self, store: SqliteStore, made: Histories, view: JournalView, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Which takes its size once more."""
+        made.execute("w", [made.entry(0, "s", **LARGE)], [0])
+
+        def full() -> None:
+            raise JournalUnwritableError("journal.db", "the disk is full", "Free some space.")
+
+        monkeypatch.setattr(store, "_compact", full)
+        assert "the rest of the space back at the next gc (" in view.forget("w").apply()
+        assert files(store) == []
