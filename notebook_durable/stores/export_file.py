@@ -18,7 +18,7 @@ import secrets
 import struct
 import time
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
@@ -102,38 +102,74 @@ def writing(target: Path, now: float) -> Iterator[Writer]:
     Raises:
         ConfigurationError: if there is a file already, or it can't be written.
     """
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     if target.exists() or target.is_symlink():
         raise _there(target)
     try:
-        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(descriptor, "w+b") as file:
-                writer = Writer(file, now)
-                try:
-                    yield writer
-                finally:
-                    writer.close()
-                file.flush()
-                sync_file(file.fileno())
-            _give_name(temporary, target)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with _unfinished(target) as (file, give_name):
+            writer = Writer(file, now)
+            try:
+                yield writer
+            finally:
+                writer.close()
+            file.flush()
+            sync_file(file.fileno())
+            give_name()
         sync_folder(target.parent)
     except OSError as error:
         raise ConfigurationError(f"{target} can't be written: {error.strerror or error}") from error
 
 
-def _give_name(temporary: Path, target: Path) -> None:
+@contextmanager
+def _unfinished(target: Path) -> Iterator[tuple[BinaryIO, Callable[[], None]]]:
+    """Open a new file beside ``target``, with a function that gives it that name. Without it, it is gone afterwards."""
+    nameless = _open_nameless(target.parent)
+    if nameless is not None:  # nothing is left of it when this process is killed
+        with os.fdopen(nameless, "w+b") as file:
+            yield file, lambda: _give_name(Path(f"/proc/self/fd/{file.fileno()}"), target, nameless=True)
+        return
+    temporary = target.with_name(f".{target.name[:40]}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w+b") as file:
+            yield file, lambda: _give_name(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _open_nameless(folder: Path) -> int | None:
+    """Open a file that has no name yet; None where there is no such thing: other systems, some file systems."""
+    if not hasattr(os, "O_TMPFILE") or not Path("/proc/self/fd").is_dir():
+        return None
+    try:
+        return os.open(folder, os.O_RDWR | os.O_TMPFILE, 0o600)
+    except OSError:
+        return None
+
+
+def _give_name(temporary: Path, target: Path, *, nameless: bool = False) -> None:
     """Rename without taking the place of a file that came meanwhile."""
     try:
-        os.link(temporary, target)
+        if nameless:
+            _link_nameless(temporary, target)
+        else:
+            os.link(temporary, target)
     except FileExistsError:
         raise _there(target) from None
     except OSError:  # no hard links here
         if target.exists():
             raise _there(target) from None
+        if nameless:
+            raise
         temporary.rename(target)
+
+
+def _link_nameless(temporary: Path, target: Path) -> None:
+    # Only with a folder given does Python make the system call that can follow the link in /proc.
+    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.link(temporary, target.name, dst_dir_fd=folder, follow_symlinks=True)
+    finally:
+        os.close(folder)
 
 
 def _there(target: Path) -> ConfigurationError:
