@@ -88,6 +88,13 @@ class _Picklable(Exception):  # noqa: N818  a base that nobody sees
         return _rebuild, (type(self), self.args, dict(self.__dict__))
 
 
+def quoted(path: str, *, always: bool = False) -> str:
+    """Return a path as it is to be typed, in a shell as behind ``%durable``: in quotes if it needs them, or always."""
+    if '"' in path:
+        return "'" + path.replace("'", "'\"'\"'") + "'"
+    return f'"{path}"' if always or " " in path or "'" in path else path
+
+
 class DurableError(_Picklable):
     """Base of the errors that notebook_durable itself raises (not of your step's own)."""
 
@@ -465,13 +472,13 @@ class UntrustedJournalError(StoreError):
             f"%config Durable.key_file = '{found}' (in the shell: export NOTEBOOK_DURABLE_KEY_FILE='{found}')",
             "lost": f"It was a key of yours, at {found}, and is not there any more. Restore it from a backup, or "
             "point NOTEBOOK_DURABLE_KEY_FILE or %config Durable.key_file at it. If it is gone for good, and nobody "
-            f'else could write to this journal since: %durable trust "{store}"',
+            f"else could write to this journal since: %durable trust {quoted(store, always=True)}",
         }.get(
             whose,
             f"That key was never yours, as far as is known here.{said} Listing it, previews and plain (JSON) values "
             "work. If it is yours, from another machine, point NOTEBOOK_DURABLE_KEY_FILE or %config Durable.key_file "
             "at that key; if you trust who made it as you would with a program of theirs: "
-            f'%durable trust "{store}"',
+            f"%durable trust {quoted(store, always=True)}",
         )
         super().__init__(
             f"the journal {store} was written with another key than {key_file}, so nothing in it is believed. {remedy}"
@@ -493,7 +500,7 @@ class UntrustedExportError(UntrustedJournalError):
     """
 
     def __init__(self, file: str, key_file: str) -> None:
-        typed = f'"{file}"' if " " in file else file
+        typed = quoted(file)
         StoreError.__init__(
             self,
             f"{file} was exported with another key than {key_file}, so nobody can tell who wrote what is in it, and "

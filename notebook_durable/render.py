@@ -70,8 +70,13 @@ def first_line(text: str, longest: int = 100) -> str:
 
 
 def when(timestamp: float | None) -> str:
-    """Write a moment in local time, to the second."""
-    return "" if timestamp is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(timestamp))
+    """Write a moment in local time, to the second; one that no clock shows, as only a forger writes it, as a number."""
+    if timestamp is None:
+        return ""
+    try:
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(timestamp))
+    except (OverflowError, ValueError, OSError):
+        return f"at {timestamp:g} s"
 
 
 def error_text(error: Mapping[str, Any] | None) -> str:

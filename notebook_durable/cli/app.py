@@ -37,7 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         view = journal(store, create=words[0] in COMMANDS and COMMANDS[words[0]].creates)
         return _act(view, words[0], options, parser)
     except DurableError as error:
-        print(f"notebook-durable: {error}", file=sys.stderr)
+        # It may name steps of a journal that somebody else has made.
+        print("\n".join(map(printable, f"{_PROG}: {error}".split("\n"))), file=sys.stderr)
         return 1
     except BrokenPipeError:  # | head
         sys.stderr.close()

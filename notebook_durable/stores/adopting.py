@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
-from notebook_durable.errors import ConfigurationError
+from notebook_durable.errors import ConfigurationError, quoted
 from notebook_durable.model import Entry, Outcome, RunId, RunStatus
 from notebook_durable.stores import export_values, extras, rows, texts
 from notebook_durable.stores.blobs import LARGEST_IN_PACK
@@ -40,7 +40,7 @@ def check_name(found: object, run: RunId, file: Path) -> None:
         ConfigurationError: if there is one.
     """
     if found is not None:
-        typed = f'"{file}"' if " " in str(file) else file
+        typed = quoted(str(file))
         raise ConfigurationError(
             f"there is a run '{run}' already, so nothing was imported. Type one of\n"
             f"    %durable import {typed} --as NAME       (under another name)\n"

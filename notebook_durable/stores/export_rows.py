@@ -36,8 +36,10 @@ __all__ = [
     "execution_of",
     "extra_line",
     "message_line",
+    "moment",
     "row_of",
     "text_line",
+    "time_of",
 ]
 
 _TEXTS = ("name", "serializer", "value_type", "note", "libraries")
@@ -147,7 +149,7 @@ def row_of(line: bytes) -> Row:
 def _entry(raw: Mapping[str, Any]) -> Row:
     fields: dict[str, Any] = {name: _text(raw[name]) for name in _TEXTS}
     fields |= {name: _number(raw[name]) for name in _NUMBERS}
-    fields |= {name: _float(raw[name]) for name in _FLOATS}
+    fields |= {name: moment(raw[name]) for name in _FLOATS}
     fields |= {name: _flag(raw[name]) for name in _FLAGS}
     source, inputs, fingerprint, version = raw["code"]
     code = StepCode(_text(source), _text(inputs), _text(fingerprint), _number(version))
@@ -168,7 +170,7 @@ def _entry(raw: Mapping[str, Any]) -> Row:
         raise Misread("an entry has an impossible number")
     entry = Entry(
         **fields, status=EntryStatus(raw["status"]), failure=Failure(raw["failure"]),
-        ended_at=_time(raw["ended_at"]), error=error, code=code, payload=payload, buffers=buffers,
+        ended_at=time_of(raw["ended_at"]), error=error, code=code, payload=payload, buffers=buffers,
         rollback_of=None if raw["rollback_of"] is None else _number(raw["rollback_of"]),
         size=len(payload or b"") + sum(map(len, buffers)) if member is None else _number(raw["size"]),
     )  # fmt: skip
@@ -180,7 +182,7 @@ def _attempt(raw: Sequence[Any]) -> Row:
     if not isinstance(error, dict):
         raise Misread("an error is no mapping")
     numbers = (_seq(seq), _number(budget), _number(number))
-    return Row("attempt", Attempt(*numbers, _float(started), _float(duration), error, _time(delay)))
+    return Row("attempt", Attempt(*numbers, moment(started), moment(duration), error, time_of(delay)))
 
 
 def _extra(raw: Sequence[Any]) -> Row:
@@ -191,7 +193,7 @@ def _extra(raw: Sequence[Any]) -> Row:
 def _message(raw: Sequence[Any]) -> Row:
     seq, ask, value, text, at = raw
     payload = None if value is None else Payload(_text(value[0]), _bytes(value[1]), _text(value[2]))
-    return Row("message", Message(0, _seq(seq), Ask(ask), payload, _text(text), _float(at)))
+    return Row("message", Message(0, _seq(seq), Ask(ask), payload, _text(text), moment(at)))
 
 
 def _text_row(raw: Sequence[Any]) -> Row:
@@ -207,7 +209,7 @@ def execution_of(raw: Sequence[Any], ranges: Callable[[str], tuple[int, ...] | N
     """
     number, started, ended, outcome, used = raw
     called = None if used is None else ranges(_text(used))
-    return ExecutionInfo(_number(number), _float(started), _time(ended), Outcome(outcome), called)
+    return ExecutionInfo(_number(number), moment(started), time_of(ended), Outcome(outcome), called)
 
 
 _READERS: Mapping[str, Callable[[Any], Row]] = {
@@ -233,14 +235,20 @@ def _seq(value: object) -> int:
     return _number(value)
 
 
-def _float(value: object) -> float:
+def moment(value: object) -> float:
+    """Read seconds.
+
+    Raises:
+        Misread: if it is no number.
+    """
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
         raise Misread("a number was expected")
     return float(value)
 
 
-def _time(value: object) -> float | None:
-    return None if value is None else _float(value)
+def time_of(value: object) -> float | None:
+    """Read seconds, as :func:`moment` does, or None."""
+    return None if value is None else moment(value)
 
 
 def _flag(value: object) -> bool:

@@ -12,7 +12,7 @@ from notebook_durable.errors import ConfigurationError, UntrustedExportError
 from notebook_durable.model import Entry, EntryStatus, ExecutionInfo, Extra, Outcome, RunId, RunStatus
 from notebook_durable.parts import text_id
 from notebook_durable.stores.export_file import Archive, opened
-from notebook_durable.stores.export_rows import Member, Misread, Row, execution_of, row_of
+from notebook_durable.stores.export_rows import Member, Misread, Row, execution_of, moment, row_of, time_of
 from notebook_durable.stores.exporting import without_value
 from notebook_durable.stores.keys import Signer
 from notebook_durable.stores.runs import ranges_from
@@ -105,8 +105,7 @@ def _checked(archive: Archive, values: bool, *, signed: bool, trusted: bool) -> 
     about = archive.manifest
     try:
         run = RunId(about["workflow"], about["key"])
-        status, created = RunStatus(about["status"]), float(about["created_at"])
-        ended = None if about["ended_at"] is None else float(about["ended_at"])
+        status, created, ended = RunStatus(about["status"]), moment(about["created_at"]), time_of(about["ended_at"])
         executions = [execution_of(raw, ranges_from) for raw in about["executions"]]
     except (ConfigurationError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise Misread(f"its manifest is incomplete ({error!s:.100})") from error

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 import sqlite3
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from blake3 import blake3  # noqa: TID253  the tests' own hash
 from histories import Histories
 
+from notebook_durable.cli.app import main
 from notebook_durable.errors import ConfigurationError, JournalUnwritableError, RunBusyError, RunOpenError
 from notebook_durable.history.collect import collect
 from notebook_durable.history.removal import forget
+from notebook_durable.ipython.identity import split as magic_words
 from notebook_durable.model import Ask, Extra, Message, RunId
 from notebook_durable.protocols import Checked
-from notebook_durable.stores import extras, runs
+from notebook_durable.stores import export_file, extras, runs
 from notebook_durable.stores.keys import Signer
 from notebook_durable.stores.memory import MemoryStore
 from notebook_durable.stores.sqlite import SqliteStore
@@ -190,3 +196,86 @@ class TestFullDisk:
         monkeypatch.setattr(store, "_compact", full)
         assert "the rest of the space back at the next gc (" in view.forget("w").apply()
         assert files(store) == []
+
+
+def forged(file: Path, target: Path, about: dict[str, Any], **entry: Any) -> None:
+    """Copy an exported run with other words in its manifest and entries, as a stranger can."""
+    with zipfile.ZipFile(file) as archive:
+        parts = {info.filename: archive.read(info) for info in archive.infolist()}
+    rows = [json.loads(line) for line in parts["rows.jsonl"].splitlines()]
+    for kind, item in rows:
+        if kind == "entry":
+            item.update(entry)
+    parts["rows.jsonl"] = b"".join(json.dumps(row).encode() + b"\n" for row in rows)
+    manifest = json.loads(parts["manifest.json"])
+    manifest |= {"rows": [len(parts["rows.jsonl"]), blake3(parts["rows.jsonl"]).hexdigest()], **about}
+    parts["manifest.json"] = json.dumps(manifest).encode()
+    with zipfile.ZipFile(target, "w") as archive:
+        for name, data in parts.items():
+            archive.writestr(name, data)
+
+
+class TestFilesOfStrangers:
+    """What they say is shown, and obeyed by nobody."""
+
+    @pytest.fixture
+    def exported(self, store: SqliteStore, made: Histories, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        monkeypatch.setenv("NOTEBOOK_DURABLE_KEY_FILE", str(tmp_path / "key"))
+        monkeypatch.chdir(tmp_path)
+        run = made.execute("w", [made.entry(0, "s", 1)], [0])
+        store.export(run.id, tmp_path / "w.run", now=1.0)
+        return tmp_path / "w.run"
+
+    @pytest.mark.parametrize("name", ["created_at", "ended_at"])
+    @pytest.mark.parametrize("moment", [float("inf"), float("nan"), True, "5", []])
+    def test_no_moments(self, exported: Path, capsys: Any, name: str, moment: Any) -> None:
+        """Refused as damaged."""
+        forged(exported, Path("forged.run"), {name: moment})
+        assert main(["import", "forged.run", "--trust", "--dry-run", "--store", "two"]) == 1
+        assert "its manifest is incomplete" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("moment", [1e300, -1e18, float("nan")])
+    def test_moments_that_no_clock_shows(self, exported: Path, capsys: Any, moment: float) -> None:
+        """Shown as numbers, by every command."""
+        about = {"exported_at": moment} | ({} if moment != moment else {"created_at": moment})
+        entry = {} if moment != moment else {"started_at": moment, "ended_at": moment}
+        forged(exported, Path("forged.run"), about, **entry)
+        for words in (
+            ["import", "forged.run", "--trust", "--dry-run"], ["import", "forged.run", "--trust", "--yes"], ["ls"],
+            ["history", "w"], ["rewind", "w", "--to", "s", "--dry-run"], ["gc", "--max-size", "0", "--dry-run"],
+        ):  # fmt: skip
+            assert main([*words, "--store", "two"]) == 0, words
+        assert f"at {moment:g} s" in capsys.readouterr().out
+
+    def test_escape_sequences_in_errors(self, exported: Path, capsys: Any) -> None:
+        """The names of steps, which an error lists."""
+        forged(exported, Path("forged.run"), {}, name="\x1b[31mred")
+        assert main(["import", "forged.run", "--trust", "--yes", "--store", "two"]) == 0
+        assert main(["load", "w", "s", "--store", "two"]) == 1
+        said = capsys.readouterr().err
+        assert "\\x1b[31mred" in said
+        assert "\x1b" not in said
+
+    def test_what_a_message_says_to_type(self, exported: Path, capsys: Any) -> None:
+        """Works when it is typed, whatever the file's name is."""
+        for number, name in enumerate(("it's.run", "a b.run", 'a "b".run', 'it\'s "b".run', "ü.run")):
+            Path(name).write_bytes(exported.read_bytes())
+            assert main(["import", name, "--store", "two"]) == 1
+            (line,) = (line for line in capsys.readouterr().err.splitlines() if "--no-values" in line)
+            words = line[: line.index("(")].split(maxsplit=1)[1]
+            for where, split in (("shell", shlex.split), ("notebook", magic_words)):
+                assert main([*split(words), "--as", f"{where} {number}", "--store", "two"]) == 0
+
+
+def test_an_export_without_nameless_files(
+    store: SqliteStore, made: Histories, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the system has none, there is a name beside it meanwhile, also beside a name as long as can be."""
+    run = made.execute("w", [made.entry(0, "s", 1)], [0])
+    monkeypatch.setattr(export_file, "_open_nameless", lambda _: None)
+    target = tmp_path / ("ü" * 120)
+    store.export(run.id, target, now=1.0)
+    assert store.adopt(target, RunId("v"), now=2.0).entries == 1
+    with pytest.raises(ConfigurationError, match="is there already"):
+        store.export(run.id, target, now=1.0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".durable", target.name]
