@@ -16,6 +16,7 @@ speak: the byte that Python's C-level handler writes to the "wakeup" file descri
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import functools
 import logging
@@ -25,6 +26,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from types import FrameType, TracebackType
@@ -245,6 +247,9 @@ class _Installed:
         return self._guards[index - 1] if index else None
 
     def handle(self, signum: int, frame: FrameType | None) -> None:
+        if _goes_nowhere(frame):
+            _thread.start_new_thread(_interrupt_later, (signum,))
+            return
         if not self._guards:
             raise KeyboardInterrupt  # somebody kept our handler and put it back
         *others, newest = self._guards
@@ -474,6 +479,26 @@ _HELD_BACK = frozenset(
         _Shield.__exit__,
     )
 )
+
+
+def _goes_nowhere(frame: FrameType | None) -> bool:
+    """True in the callback of a weak reference: Python prints what is raised there as ignored, and goes on.
+
+    It isn't rare: the garbage collector calls them first thing after a long stretch of C.
+    """
+    return (
+        frame is not None
+        and frame.f_code.co_name in ("_remove", "remove")
+        and frame.f_globals.get("__name__") in ("_weakrefset", "weakref")
+    )
+
+
+def _interrupt_later(signum: int) -> None:
+    time.sleep(0.002)
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident or 0, signum)  # wakes it too, if it waits by now
+    else:
+        _thread.interrupt_main()
 
 
 # --- where in the program Stop arrived ----------------------------------------------------
