@@ -117,26 +117,49 @@ async def drive_inline_async(run: MapRun, most: int | None) -> None:
 async def drive_tasks(run: MapRun, most: int | None, first: _AwaitFirst | None = None) -> None:
     """Await the calls of an async function side by side, at most ``most`` at a time."""
     tasks: dict[asyncio.Task[Any], Item] = {}
-    most = most or _TASKS
-    try:
-        if first is not None:
-            tasks[_task(run, _timed(run, first.awaitable))] = first.item
-        while True:
-            run.check()
-            while len(tasks) < most and (item := run.next()) is not None:
-                if run.begin(item):
-                    tasks[_task(run, _awaited(run, item))] = item
-            if tasks:
-                done, _ = await asyncio.wait(tasks, timeout=run.pause, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    _settle(run, tasks.pop(task), task)
-            elif run.waits:
-                await run.wait_async()
-            else:
-                return
-    except BaseException:
-        await _cancel(run, tasks)
-        raise
+    with run.session.guard.around(_ending(tasks)):
+        try:
+            if first is not None:
+                tasks[_task(run, _timed(run, first.awaitable))] = first.item
+            await _await_all(run, tasks, most or _TASKS)
+        except BaseException:
+            await _cancel(run, tasks)
+            raise
+
+
+async def _await_all(run: MapRun, tasks: dict[asyncio.Task[Any], Item], most: int) -> None:
+    while True:
+        run.check()
+        while len(tasks) < most and _start_next(run, tasks):
+            pass
+        if tasks:
+            done, _ = await asyncio.wait(tasks, timeout=run.pause, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                _settle(run, tasks, task)
+        elif run.waits:
+            await run.wait_async()
+        else:
+            return
+
+
+class _ending(AbstractContextManager[None]):  # noqa: N801  used like a function
+    """Whatever a second Stop cuts short: no task of a map goes on without it."""
+
+    def __init__(self, tasks: dict[asyncio.Task[Any], Item]) -> None:
+        self._tasks = tasks
+
+    def __exit__(self, *error: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+
+
+def _start_next(run: MapRun, tasks: dict[asyncio.Task[Any], Item]) -> bool:
+    # Stop between two lines of this would lose sight of a task, which then went on.
+    with run.session.guard.shield():
+        item = run.next()
+        if item is not None and run.begin(item):
+            tasks[_task(run, _awaited(run, item))] = item
+    return item is not None
 
 
 def _task(run: MapRun, awaitable: Awaitable[Any]) -> asyncio.Task[Any]:
@@ -163,19 +186,20 @@ async def _awaited(run: MapRun, item: Item) -> Any:
     return await _timed(run, value) if inspect.isawaitable(value) else value
 
 
-def _settle(run: MapRun, item: Item, task: asyncio.Task[Any]) -> None:
-    if task.cancelled():
-        raise asyncio.CancelledError("Stop" if run.is_stopping else f"item '{item.label}' was cancelled")
-    error = task.exception()
-    if error is None and isinstance(left := task.result(), _Leaves):
-        error = left.error
+def _settle(run: MapRun, tasks: dict[asyncio.Task[Any], Item], task: asyncio.Task[Any]) -> None:
     with run.session.guard.shield():
+        item = tasks.pop(task)
+        if task.cancelled():
+            raise asyncio.CancelledError("Stop" if run.is_stopping else f"item '{item.label}' was cancelled")
+        error = task.exception()
+        if error is None and isinstance(left := task.result(), _Leaves):
+            error = left.error
         if error is None:
             run.succeeded(item, task.result())
         elif isinstance(error, Exception):
             run.failed(item, error)
-    if error is not None and not isinstance(error, Exception):
-        raise error
+        else:
+            raise error
 
 
 async def _cancel(run: MapRun, tasks: dict[asyncio.Task[Any], Item]) -> None:

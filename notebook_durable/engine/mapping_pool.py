@@ -190,7 +190,8 @@ class _Flights:
         return bool(self._suspects)
 
     def stop(self) -> None:
-        """Stop: begin nothing more, and wait a moment for what can't be ended."""
+        """The map is left: begin nothing more, and wait a moment for what can't be ended."""
+        self.wake = None
         self._run.back(list(self._suspects))
         self._stopping = True
         for future in list(self.flying):
@@ -218,55 +219,58 @@ class _Flights:
 
 def drive_pool(run: MapRun, pool: Pool) -> None:
     """Have the items called by workers, and wait for them on this thread."""
-    with inside(run.session, run.spec.step.name) as number, _closing(pool):
+    around = run.session.guard.around
+    with inside(run.session, run.spec.step.name) as number, around(_closing(pool)):
         flights = _Flights(run, pool, number)
-        try:
-            while True:
-                run.check()
-                flights.launch()
-                if flights.flying:
-                    try:
-                        flights.settle(flights.landed.get(timeout=run.pause))
-                    except queue.Empty:
-                        continue
-                elif run.waits and not flights.suspects:
-                    run.wait()
-                elif not flights.suspects or run.failure is not None:
-                    return
-        except BaseException:
-            with run.session.guard.shield():
-                flights.stop()
-            raise
+        # Not `except`: a second Stop could come between it and its first line. And the loop is a function of its own:
+        # Python takes what a signal raises in a jump back to the first line of a block for something outside of it.
+        with around(_landing(flights)):
+            _fly(run, flights)
+
+
+def _fly(run: MapRun, flights: _Flights) -> None:
+    while True:
+        run.check()
+        flights.launch()
+        if flights.flying:
+            try:
+                flights.settle(flights.landed.get(timeout=run.pause))
+            except queue.Empty:
+                continue
+        elif run.waits and not flights.suspects:
+            run.wait()
+        elif not flights.suspects or run.failure is not None:
+            return
 
 
 async def drive_pool_async(run: MapRun, pool: Pool) -> None:
     """As :func:`drive_pool`, with the loop free meanwhile."""
-    loop, landed = asyncio.get_running_loop(), asyncio.Event()
-    with inside(run.session, run.spec.step.name) as number, _closing(pool):
+    around = run.session.guard.around
+    with inside(run.session, run.spec.step.name) as number, around(_closing(pool)):
         flights = _Flights(run, pool, number)
-        flights.wake = lambda: _call_soon(loop, landed.set)
-        try:
-            while True:
-                run.check()
-                flights.launch()
-                if flights.flying:
-                    try:
-                        async with asyncio.timeout(run.pause):
-                            await landed.wait()
-                    except TimeoutError:
-                        continue
-                    landed.clear()
-                    while not flights.landed.empty():
-                        flights.settle(flights.landed.get())
-                elif run.waits and not flights.suspects:
-                    await run.wait_async()
-                elif not flights.suspects or run.failure is not None:
-                    return
-        except BaseException:
-            flights.wake = None
-            with run.session.guard.shield():
-                flights.stop()
-            raise
+        with around(_landing(flights)):
+            await _fly_async(run, flights)
+
+
+async def _fly_async(run: MapRun, flights: _Flights) -> None:
+    loop, landed = asyncio.get_running_loop(), asyncio.Event()
+    flights.wake = lambda: _call_soon(loop, landed.set)
+    while True:
+        run.check()
+        flights.launch()
+        if flights.flying:
+            try:
+                async with asyncio.timeout(run.pause):
+                    await landed.wait()
+            except TimeoutError:
+                continue
+            landed.clear()
+            while not flights.landed.empty():
+                flights.settle(flights.landed.get())
+        elif run.waits and not flights.suspects:
+            await run.wait_async()
+        elif not flights.suspects or run.failure is not None:
+            return
 
 
 def _call_soon(loop: asyncio.AbstractEventLoop, do: Callable[[], Any]) -> None:
@@ -312,6 +316,14 @@ class _closing(AbstractContextManager[None]):  # noqa: N801  used like a functio
 
     def __exit__(self, *error: object) -> None:
         self._pool.close()
+
+
+class _landing(AbstractContextManager[None]):  # noqa: N801  used like a function
+    def __init__(self, flights: _Flights) -> None:
+        self._flights = flights
+
+    def __exit__(self, *error: object) -> None:
+        self._flights.stop()
 
 
 def refuse_async(name: str) -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
+import operator
 import signal
 import threading
 import time
+import weakref
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from lab import Outside
 
+from notebook_durable.engine.mapping_run import MapRun
 from notebook_durable.errors import (
     ConfigurationError,
     NestedContextError,
@@ -404,29 +409,73 @@ def test_a_map_that_a_failed_sibling_leaves_running_keeps_what_it_finished(lab, 
 def test_stop_loses_nothing_that_threads_finished(lab, log):
     """Stop at any moment of handing out and bringing back: what a thread finished isn't called again."""
 
+    stops = [50, 51, 200, 333, 500, 800]
+
     def work(item):
         log(item)
+        if stops and len(log.calls) >= stops[0]:
+            stops.pop(0)
+            signal.raise_signal(signal.SIGINT)
         return item
 
     def body(ctx):
         guard = lab.session.guard  # which a cell has in place
         guard.install()
         try:
-            return ctx.map("m", work, range(2000), executor="threads", max_workers=2, ignore=["log"])
+            return ctx.map("m", work, range(2000), executor="threads", max_workers=2, ignore=["log", "stops"])
         finally:
             guard.uninstall()
 
-    for delay in (0.01, 0.02, 0.03, 0.04, 0.05):
-        timer = threading.Timer(delay, signal.raise_signal, [signal.SIGINT])
-        timer.start()
-        try:
+    while stops:
+        with pytest.raises(KeyboardInterrupt):
             lab.play(body)
-        except KeyboardInterrupt:
-            pass
-        finally:
-            try:
-                timer.join()
-            except KeyboardInterrupt:
-                pass
     assert lab.play(body) == list(range(2000))
     assert sorted(log.calls) == list(range(2000))
+
+
+@pytest.mark.once
+def test_stop_while_nothing_lands_loses_nothing(lab, log, monkeypatch):
+    """Stop that another thread takes is noticed when the wait for workers ends without any: in the jump of a loop."""
+    monkeypatch.setattr(MapRun, "pause", 0.02)
+
+    def work(item):
+        log(item)
+        if len(log.calls) == 1:
+            signal.raise_signal(signal.SIGINT)
+            time.sleep(0.2)
+        return item
+
+    def body(ctx):
+        guard = lab.session.guard
+        guard.install()
+        try:
+            return ctx.map("m", work, range(3), executor="threads", max_workers=1, ignore=["log"])
+        finally:
+            guard.uninstall()
+
+    with pytest.raises(KeyboardInterrupt):
+        lab.play(body)
+    assert lab.play(body) == [0, 1, 2]
+    assert sorted(log.calls) == [0, 1, 2]
+
+
+@pytest.mark.once
+def test_stop_in_the_callback_of_a_weak_reference(lab):
+    """The garbage collector calls one in the middle of anything. Python ignores what it raises: Stop comes later."""
+
+    def body(ctx):
+        things = [Log()]
+        known, stopped = weakref.WeakSet(things), threading.Event()
+        guard = lab.session.guard
+        guard.install()
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                # All in C: Stop is there when the callback is entered.
+                deque(map(operator.call, [_thread.interrupt_main, things.clear]), 0)
+                stopped.wait(60)
+        finally:
+            guard.uninstall()
+        assert not known
+        assert guard.stops == 1
+
+    lab.play(body)
