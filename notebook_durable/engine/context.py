@@ -15,6 +15,7 @@ from notebook_durable.engine.options import (
     StepSpec,
     Waits,
     policy_for,
+    read_map_options,
     read_options,
     seconds,
 )
@@ -227,7 +228,7 @@ class Context(_BaseContext):
             NestedContextError, ContextClosedError: as ``run`` does.
         """
         self._check("map")
-        read = read_options(options)
+        read = read_map_options(options)
         spec = self._map(name, fn, items, max_workers, executor, key, on_error, read)
         return self._session.run_map(spec, cleanup=read.cleanup)
 
@@ -316,7 +317,7 @@ class AsyncContext(_BaseContext):
         A sync ``fn`` without ``executor`` is called on this thread, item by item, and the loop gets its turns between.
         """
         self._check("map")
-        read = read_options(options)
+        read = read_map_options(options)
         spec = self._map(name, fn, items, max_workers, executor, key, on_error, read)
         return self._session.new_map(spec, cleanup=read.cleanup)
 

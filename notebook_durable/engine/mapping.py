@@ -80,6 +80,9 @@ def _check_executor(step: StepSpec, executor: Any) -> None:
     options = step.options
     if options.writes is not None:
         raise ConfigurationError("ctx.map has no writes=: call ctx.run for what writes to something that others read")
+    if isinstance(executor, type):
+        name = executor.__name__
+        raise ConfigurationError(f"executor= is a class: {name}(4) makes an executor, with as many workers")
     known = (
         executor is None or executor in ("threads", "processes") if isinstance(executor, (str, type(None))) else False
     )

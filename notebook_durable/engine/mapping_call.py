@@ -9,9 +9,11 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from notebook_durable.engine.inside import current_step
+from notebook_durable.errors import UsageError
 
 if TYPE_CHECKING:
     from notebook_durable.engine.session import Session
@@ -77,6 +79,12 @@ def _call(fn: Callable[..., Any], item: Any) -> Done:
     started_at, began = time.time(), time.monotonic()
     try:
         value = fn(item)
+        if isinstance(value, CoroutineType):
+            value.close()
+            raise UsageError(
+                "The function of this map is async, and it was given executor=. Async functions run side by side on "
+                "the loop: leave executor= out, and set max_workers= to how many at a time."
+            )
     except BaseException as error:  # noqa: BLE001  the cell's thread decides what it means
         return Done(None, error, started_at, time.monotonic() - began)
     return Done(value, None, started_at, time.monotonic() - began)

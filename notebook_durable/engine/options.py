@@ -12,7 +12,7 @@ from notebook_durable.errors import ConfigurationError
 from notebook_durable.question import Question
 from notebook_durable.retry import RetryPolicy
 
-__all__ = ["RunOptions", "StepSpec", "Waits", "as_list", "read_options", "seconds"]
+__all__ = ["RunOptions", "StepSpec", "Waits", "as_list", "read_map_options", "read_options", "seconds"]
 
 Duration = timedelta | float | None
 
@@ -188,6 +188,22 @@ def read_options(values: Mapping[str, Any]) -> RunOptions:
                 f"ctx.run_typed(NAME, fn, RunOptions(), ..., {name}=...). Options: {', '.join(sorted(_NAMES))}."
             )
     return RunOptions(**values)
+
+
+def read_map_options(values: Mapping[str, Any]) -> RunOptions:
+    """As :func:`read_options`, for what is left of the keywords of ``ctx.map``.
+
+    Raises:
+        ConfigurationError: for a keyword that is none of ours.
+    """
+    for name in values:
+        if name not in _NAMES:
+            known = sorted((_NAMES - {"writes"}) | {"executor", "key", "max_workers", "on_error"})
+            raise ConfigurationError(
+                f"ctx.map has no option {name!r}. If it is meant for your function, write "
+                f"ctx.map(NAME, functools.partial(fn, {name}=...), items). Options: {', '.join(known)}."
+            )
+    return read_options(values)
 
 
 def policy_for(options: RunOptions, default: RetryPolicy) -> RetryPolicy:

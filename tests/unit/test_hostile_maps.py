@@ -22,6 +22,7 @@ from notebook_durable.errors import (
     OutcomeUnknownError,
     StepTimeoutError,
     TerminalError,
+    UsageError,
 )
 from notebook_durable.testing.faults import CrashError
 
@@ -479,3 +480,26 @@ def test_stop_in_the_callback_of_a_weak_reference(lab):
         assert guard.stops == 1
 
     lab.play(body)
+
+
+@pytest.mark.parametrize("executor", ["threads", "processes"])
+@pytest.mark.once
+def test_a_hidden_coroutine_in_a_worker(lab, executor):
+    """A function that turns out to be async is refused as one that says so, and not handed back unawaited."""
+
+    async def fetch(item):
+        return item
+
+    with pytest.raises(UsageError, match="leave executor= out"):
+        lab.play(lambda ctx: ctx.map("m", lambda item: fetch(item), [1, 2], executor=executor, max_workers=1))
+
+
+@pytest.mark.once
+def test_what_wrong_arguments_are_told(lab, log):
+    with pytest.raises(ConfigurationError, match=r"executor= is a class: ThreadPoolExecutor\(4\)"):
+        lab.play(lambda ctx: ctx.map("m", log, [1], executor=ThreadPoolExecutor))
+    with pytest.raises(ConfigurationError, match=r"ctx\.map has no option 'workers'.* max_workers,") as caught:
+        lab.play(lambda ctx: ctx.map("m", log, [1], workers=4))
+    assert "writes" not in str(caught.value)
+    assert "functools.partial(fn, workers=...)" in str(caught.value)
+    assert log.take() == []
