@@ -56,7 +56,8 @@ def told(done: Adopted, values: bool) -> str:
     """Say what was taken in."""
     entries = "1 entry" if done.entries == 1 else f"{done.entries:,} entries"
     said = f"'{done.run}': run {done.number}, {entries}"
-    said += f" with {size(done.size)} of values" if values else " without their values: the steps run again"
+    there = values and (done.size or not done.entries)  # else the file has none
+    said += f" with {size(done.size)} of values" if there else " without their values: the steps run again"
     if done.replaced is not None:
         said += f"; run {done.replaced} is archived"
     return said

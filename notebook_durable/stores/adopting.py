@@ -33,14 +33,16 @@ _RUN = """
 """
 
 
-def check_name(found: object, run: RunId, file: Path) -> None:
+def check_name(present: object, run: RunId, found: Incoming) -> None:
     """Refuse to take the place of a run.
 
     Raises:
         ConfigurationError: if there is one.
     """
-    if found is not None:
-        typed = quoted(str(file))
+    if present is not None:
+        # What was agreed to already is typed again: else this and the next message would send people in a circle.
+        agreed = ("" if found.signed or not found.trusted else " --trust") + ("" if found.values else " --no-values")
+        typed = quoted(str(found.archive.path)) + agreed
         raise ConfigurationError(
             f"there is a run '{run}' already, so nothing was imported. Type one of\n"
             f"    %durable import {typed} --as NAME       (under another name)\n"

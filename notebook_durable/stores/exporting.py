@@ -49,7 +49,7 @@ def export(
     found = store.read(run_id, values=False)
     entries = [entry for entry in found if entry.intact]
     with writing(file, now) as writer:
-        kept, members, lost = _values(entries, writer, pieces, values)
+        kept, members, lost = _values(store, run_id, entries, writer, pieces, values)
         rows = writer.rows(_lines(store, run_id, kept, members))
         size = sum(entry.value_size for entry in kept)
         lost += len(found) - len(entries)
@@ -58,7 +58,7 @@ def export(
 
 
 def _values(
-    entries: Sequence[Entry], writer: Writer, pieces: Pieces, values: bool
+    store: Store, run_id: int, entries: Sequence[Entry], writer: Writer, pieces: Pieces, values: bool
 ) -> tuple[list[Entry], dict[int, Member], int]:
     """Write the large values; return the entries as they are to be written, and how many values are damaged."""
     kept, members, lost = [], {}, 0
@@ -70,11 +70,25 @@ def _values(
                 members[entry.seq] = writer.value(entry.seq, pieces(entry))
                 kept.append(entry)
             except DamagedValueError:
+                if not store.read(run_id, (entry.seq,), values=False):
+                    continue  # forgotten or collected meanwhile: missing, and not damaged
                 kept.append(without_value(entry, _DAMAGED))
                 lost += 1
         else:
             kept.append(entry)
     return kept, members, lost
+
+
+def _with_value(store: Store, run_id: int, entry: Entry) -> tuple[Entry, Payload | None]:
+    """Read an entry anew, with the value that lies in its row: who executes the run may have changed both by now."""
+    for now in store.read(run_id, (entry.seq,)):
+        if now.intact and not (now.blob and now.size > LARGEST_IN_ROW):  # else its value came too late for a part
+            try:
+                return now, store.payload(run_id, now) if _has_value(now) else None
+            except DamagedValueError:
+                if not now.value_size:  # there never was one
+                    return now, None
+    return without_value(entry, _DAMAGED), None
 
 
 def _has_value(entry: Entry) -> bool:
@@ -114,11 +128,7 @@ def _lines(store: Store, run_id: int, entries: Sequence[Entry], members: dict[in
         member = members.get(entry.seq)
         value: Payload | None = None
         if member is None and _has_value(entry):
-            try:
-                value = store.payload(run_id, entry)
-            except DamagedValueError:
-                if entry.value_size:  # gone since; else there never was one
-                    entry = without_value(entry, _DAMAGED)
+            entry, value = _with_value(store, run_id, entry)
         yield export_rows.entry_line(entry, value, member)
     for entry in entries:
         for attempt in store.attempts(run_id, entry.seq):

@@ -368,7 +368,7 @@ class MemoryStore:
             if run in self._held:
                 raise RunOpenError(run.workflow, run.key)
             present = self._newest(run)
-            adopting.check_name(None if replace else present, run, file)
+            adopting.check_name(None if replace else present, run, found)
             made = self._adopted(found, run)
             if present is not None:
                 self._archive(present)

@@ -597,7 +597,7 @@ class SqliteStore(TrustPart):
             present = runs.newest(connection, run)
         if self._network:
             self._check_lease(present, Owner(os.getpid(), ""), now)
-        adopting.check_name(None if replace else present, run, found.archive.path)
+        adopting.check_name(None if replace else present, run, found)
         adopting.check_room(self._folder, found.size)
         with self._kept.gate.writing():
             places = adopting.write_values(found, self._folder, self._signer, self._kept)

@@ -19,9 +19,10 @@ from notebook_durable.errors import ConfigurationError, JournalUnwritableError, 
 from notebook_durable.history.collect import collect
 from notebook_durable.history.removal import forget
 from notebook_durable.ipython.identity import split as magic_words
-from notebook_durable.model import Ask, Extra, Message, RunId
+from notebook_durable.model import Ask, EntryStatus, Extra, Message, RunId
 from notebook_durable.protocols import Checked
-from notebook_durable.stores import export_file, extras, runs
+from notebook_durable.stores import export_file, exporting, extras, runs
+from notebook_durable.stores.export_file import Writer
 from notebook_durable.stores.keys import Signer
 from notebook_durable.stores.memory import MemoryStore
 from notebook_durable.stores.sqlite import SqliteStore
@@ -279,3 +280,79 @@ def test_an_export_without_nameless_files(
     with pytest.raises(ConfigurationError, match="is there already"):
         store.export(run.id, target, now=1.0)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".durable", target.name]
+
+
+class TestExportBesideOthers:
+    """What is written, deleted or recorded anew while a run is exported."""
+
+    @pytest.fixture
+    def other(self, store: SqliteStore, tmp_path: Path, signer: Signer) -> Iterator[SqliteStore]:
+        other = SqliteStore(tmp_path / ".durable", signer)
+        yield other
+        other.close()
+
+    def test_recorded_anew(
+        self, store: SqliteStore, other: SqliteStore, made: Histories, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Between its entry and its value: both are of the same moment."""
+        failed = made.entry(0, "s", {1, 2}, status=EntryStatus.FAILED)
+        run = made.execute("w", [failed], [0])
+        claim = other.claim(RunId("w"), this_process(), now=1.0)
+        rows = Writer.rows
+
+        def writing(self: Writer, lines: Any) -> Any:
+            other.record(claim, made.entry(0, "s", [1, 2]))
+            return rows(self, lines)
+
+        monkeypatch.setattr(Writer, "rows", writing)
+        store.export(run.id, tmp_path / "w.run", now=1.0)
+        taken = store.adopt(tmp_path / "w.run", RunId("v"), now=2.0)
+        (entry,) = store.read(taken.run_id)
+        assert (entry.status, store.payload(taken.run_id, entry).serializer) == (EntryStatus.SUCCEEDED, "json")
+
+    def test_collected(
+        self, store: SqliteStore, other: SqliteStore, made: Histories, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A value that is deleted on purpose is not called damaged."""
+        run = made.execute("w", [made.entry(0, "s", **LARGE), made.entry(1, "t", 1)], [0, 1])
+        values = exporting._values
+
+        def late(*args: Any) -> Any:
+            other.forget(run.id, [0])
+            other.sweep()
+            return values(*args)
+
+        monkeypatch.setattr(exporting, "_values", late)
+        done = store.export(run.id, tmp_path / "w.run", now=1.0)
+        assert (done.entries, done.left_out) == (1, 0)
+        assert [one.name for one in store.read(store.adopt(tmp_path / "w.run", RunId("v"), now=2.0).run_id)] == ["t"]
+
+
+class TestImportedTwice:
+    """What it says then can be typed."""
+
+    def test_no_circle(
+        self, store: SqliteStore, made: Histories, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+    ) -> None:
+        """Of another key: "exported with another key" and "there is one already" don't send people to and fro."""
+        monkeypatch.setenv("NOTEBOOK_DURABLE_KEY_FILE", str(tmp_path / "key"))
+        monkeypatch.chdir(tmp_path)
+        store.export(made.execute("w", [made.entry(0, "s", {1})], [0]).id, tmp_path / "w.run", now=1.0)
+        for more in (["--trust", "--yes"], ["--no-values"]):
+            main(["import", "w.run", *more, "--store", "two"])
+            capsys.readouterr()
+            assert main(["import", "w.run", *more, "--store", "two"]) == 1
+            lines = [line for line in capsys.readouterr().err.splitlines() if "%durable import" in line]
+            assert len(lines) == 2
+            for line in lines:
+                words = shlex.split(line[: line.index("(")])[1:]
+                again = [word.replace("NAME", "v" + more[0]) for word in words]
+                assert main([*again, "--yes", "--store", "two"]) == 0
+
+    def test_a_file_without_values(
+        self, store: SqliteStore, made: Histories, tmp_path: Path, view: JournalView
+    ) -> None:
+        """Says so, as an import without them does."""
+        made.execute("w", [made.entry(0, "s", {1})], [0])
+        view.export("w", tmp_path / "w.run", values=False)
+        assert "without their values: the steps run again" in view.import_run(tmp_path / "w.run", name="v")
