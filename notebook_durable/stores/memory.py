@@ -311,6 +311,8 @@ class MemoryStore:
             if found.run in self._held and not found.archived:
                 raise RunOpenError(found.run.workflow, found.run.key)
             gone = [seq for seq in found.entries if seqs is None or seq in seqs]
+            names = {found.entries[seq].name for seq in gone}
+            found.detached = [entry for entry in found.detached if entry.name not in names]
             for seq in gone:
                 del found.entries[seq]
                 found.extras.pop(seq, None)

@@ -293,6 +293,11 @@ def forget(connection: sqlite3.Connection, run_id: int, seqs: Collection[int] | 
         return count
     count = 0
     for seq in seqs:
+        # What a kernel recorded for this step after it had lost the run is shown nowhere: nobody else would delete it.
+        connection.execute(
+            "DELETE FROM detached WHERE run_id = ? AND name IN (SELECT name FROM entries WHERE place = (? << 32) + ?)",
+            (run_id, run_id, seq),
+        )
         count += connection.execute("DELETE FROM entries WHERE place = (? << 32) + ?", (run_id, seq)).rowcount
         connection.execute("DELETE FROM attempts WHERE run_id = ? AND seq = ?", (run_id, seq))
     return count

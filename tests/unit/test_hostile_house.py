@@ -15,7 +15,13 @@ from blake3 import blake3  # noqa: TID253  the tests' own hash
 from histories import Histories
 
 from notebook_durable.cli.app import main
-from notebook_durable.errors import ConfigurationError, JournalUnwritableError, RunBusyError, RunOpenError
+from notebook_durable.errors import (
+    ConfigurationError,
+    JournalUnwritableError,
+    RunBusyError,
+    RunOpenError,
+    RunTakenOverError,
+)
 from notebook_durable.history.collect import collect
 from notebook_durable.history.removal import forget
 from notebook_durable.ipython.identity import split as magic_words
@@ -104,6 +110,22 @@ class TestBesideARunningKernel:
         """A typing error must not delete everything."""
         with pytest.raises(ConfigurationError, match="0 or more, not -1"):
             collect(store, now=1.0, keep_runs=-1)
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+def test_what_a_kernel_recorded_that_had_lost_the_run(tmp_path: Path, signer: Signer, kind: str) -> None:
+    """Forgotten with its step: it is shown nowhere, and would stay with its value for good."""
+    store: Any = MemoryStore() if kind == "memory" else SqliteStore(tmp_path / ".durable", signer)
+    made = Histories(store)
+    old = store.claim(RunId("w"), this_process(), now=1.0)
+    store.release(old)
+    run = made.execute("w", [made.entry(0, "s", 1), made.entry(1, "t", 1)], [0, 1])
+    for seq, name in ((1, "s"), (0, "t")):
+        with pytest.raises(RunTakenOverError):
+            store.record(old, made.entry(seq, name, **LARGE))
+    assert store.forget(run.id, [0]) == 1
+    assert [entry.name for entry in store.detached(run.id)] == ["t"]
+    store.close()
 
 
 class TestVerifyBesideOthers:
