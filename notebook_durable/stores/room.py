@@ -80,6 +80,8 @@ class Room:
         self._large: float | None = None
         #: Bytes that executions have written since it was counted.
         self._since = 0
+        #: Bytes of the value that was last said not to fit: what isn't saved yet is tried again with each step.
+        self._unfit = 0
 
     def beginning(self, wrote: int, most: int, now: float) -> list[str]:
         """Return what the user should know before an execution.
@@ -90,6 +92,7 @@ class Room:
             now: seconds, from any beginning.
         """
         self._since += wrote
+        self._unfit = 0
         found = self._space(self._folder)
         if found is None:
             return []
@@ -130,12 +133,16 @@ class Room:
         )
 
     def before(self, count: int) -> str:
-        """Return what the user should know before values of ``count`` bytes are written; "" if they fit."""
+        """Return what the user should know before values of ``count`` bytes are written; "" if they fit.
+
+        Said once in an execution of the same value.
+        """
         if count < LARGE:
             return ""
         found = self._space(self._folder)
-        if found is None or found[0] > count:
+        if found is None or found[0] > count or count == self._unfit:
             return ""
+        self._unfit = count
         return (
             f"a value of {size(count)} is about to be written, and {size(found[0])} are free on the disk of the "
             f"journal {self._folder}: it will not fit. %durable gc deletes archived runs and history."

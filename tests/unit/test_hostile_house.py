@@ -31,6 +31,7 @@ from notebook_durable.stores import export_file, exporting, extras, runs
 from notebook_durable.stores.export_file import Writer
 from notebook_durable.stores.keys import Signer
 from notebook_durable.stores.memory import MemoryStore
+from notebook_durable.stores.room import Room
 from notebook_durable.stores.sqlite import SqliteStore
 from notebook_durable.view import JournalView
 from notebook_durable.wiring import Settings, this_process
@@ -206,6 +207,15 @@ class TestFullDisk:
         monkeypatch.setattr(runs, "forget", forgotten)
         assert store.forget(run.id) == 1
         assert store._db.full.execute("PRAGMA secure_delete").fetchone() == (1,)
+
+    def test_a_value_that_does_not_fit_is_said_once(self) -> None:
+        """It is tried again with each step; the next execution says it again."""
+        place = Room(Path(), space=lambda _: (50_000_000, 100_000_000))
+        assert place.before(60_000_000)
+        assert not place.before(60_000_000)
+        assert place.before(70_000_000)
+        place.beginning(0, 0, 1.0)
+        assert place.before(70_000_000)
 
     def test_files_go_before_the_database_is_written_anew(
         self, store: SqliteStore, made: Histories, view: JournalView, monkeypatch: pytest.MonkeyPatch
