@@ -76,19 +76,19 @@ class Plan(View):
                 busy.append(run_label(change.run))
                 left -= change.size
         said = f"; left as it is, because it is being executed: {_names(busy)}" if busy else ""
-        return f"deleted {_count(done)} with {size(left)} of values{said}{self._swept()}"
+        return f"deleted {_count(done)} with {size(left)} of values{said}{self._swept(done)}"
 
     def _check_unchanged(self, change: Change) -> None:
         if tuple(self._store.executions(change.run.id)) != change.executions:
             raise ConfigurationError(f"'{change.run.run}' was executed meanwhile, so nothing was done. Type it again.")
 
-    def _swept(self) -> str:
+    def _swept(self, deleted: int) -> str:
         try:
             won = self._store.sweep()
         except StoreError as error:
             return f"; the disk gets the rest of the space back at the next gc ({error})"
         said = f"; {size(won)} given back to the disk" if won > 0 else ""
-        if any(run.owner is not None for run in self._store.runs()):
+        if deleted and any(run.owner is not None for run in self._store.runs()):
             said += "; the database gets smaller at the next gc, because a run is being executed"
         return said
 

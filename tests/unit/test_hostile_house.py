@@ -85,6 +85,7 @@ class TestBesideARunningKernel:
         assert "MB given back to the disk" in said
         assert "the database gets smaller at the next gc" in said
         assert files(store) == []
+        assert collect(store, now=made.now).apply() == "deleted 0 entries with 0 B of values"  # and no promises
 
     def test_one_that_is_begun_meanwhile(
         self, store: SqliteStore, made: Histories, view: JournalView, monkeypatch: pytest.MonkeyPatch
