@@ -8,8 +8,9 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +130,8 @@ class _Processes:
         return Packed(name)
 
     def submit(self, fn: Callable[..., Any], *args: Any) -> Future[Any]:
-        future: Future[Any] = self._executor.submit(fn, *args)
+        with _sigint_blocked():  # it starts workers
+            future: Future[Any] = self._executor.submit(fn, *args)
         return future
 
     def mend(self) -> bool:
@@ -147,12 +149,30 @@ class _Processes:
             self._file = None
 
 
+@contextmanager
+def _sigint_blocked() -> Iterator[None]:
+    """Processes that are started here don't see Stop while they import: each would show its traceback in the cell."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # in there it would end the blocking
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _begin(kernel: int) -> None:
     """In a new worker: Stop reaches all processes of the kernel's group, but ours are ended by the kernel.
 
     And when the kernel is killed, nobody wants what the worker is at any more.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])  # what it starts itself shall be as usual
     threading.Thread(target=_end_with, args=(kernel,), daemon=True).start()
 
 
