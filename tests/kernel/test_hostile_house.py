@@ -1,4 +1,4 @@
-"""Housekeeping that is killed."""
+"""Housekeeping by real processes: killed, and beside a running kernel."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+
+from notebook_durable import journal
 
 pytestmark = pytest.mark.kernel
 
@@ -50,3 +53,39 @@ def test_an_export_that_is_killed_leaves_nothing(
     )
     assert ran.returncode == -signal.SIGKILL, ran.stderr
     assert [path.name for path in place.iterdir()] == [".durable"]
+
+
+KERNEL = """
+import sys
+from notebook_durable import durable
+
+for fresh in (False, True):
+    with durable("large", fresh=True) as ctx:
+        for size in (6_000_000, 300_000, 30):
+            value = ctx.run(f"step {size}", bytes, size)
+        if fresh:
+            print("open", flush=True)
+            sys.stdin.readline()
+            assert ctx.run("after", bytes, 6_000_001) == bytes(6_000_001)
+            assert ctx.run("after in a pack", bytes, 300_001) == bytes(300_001)
+"""
+
+
+def test_gc_beside_a_running_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Archived runs of the very name that is executed go, with their files; what the kernel has and writes stays."""
+    monkeypatch.setenv("NOTEBOOK_DURABLE_KEY_FILE", str(tmp_path / "key"))
+    monkeypatch.chdir(tmp_path)
+    kernel = subprocess.Popen(
+        [sys.executable, "-c", KERNEL], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=tmp_path
+    )
+    assert kernel.stdout is not None
+    assert kernel.stdout.readline() == "open\n"
+    with closing(journal()) as view:
+        assert [run.archived for run in view.runs(archived=True)] == [False, True]
+        said = view.gc(keep_runs=0).apply()
+        assert said.startswith("deleted 3 entries with 6.3 MB of values")
+        assert not view.verify().problems
+        kernel.communicate("\n")
+        assert kernel.returncode == 0
+        assert not view.verify().problems
+        assert [(run.archived, run.entries) for run in view.runs(archived=True)] == [(False, 5)]
