@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from notebook_durable.errors import ConfigurationError
 
 __all__ = [
+    "LEFT_WITHOUT",
     "SAME_SOURCE",
     "Ask",
     "Attempt",
@@ -35,6 +36,9 @@ _LONGEST_NAME = 200
 
 #: Stands for the source text of the entry with the same name and the occurrence before.
 SAME_SOURCE = "="
+
+#: Begins the note of an ``at_most_once`` entry that was moved without its value, which counts as open then.
+LEFT_WITHOUT = "its value was "
 
 
 class EntryStatus(StrEnum):

@@ -8,7 +8,7 @@ from notebook_durable.engine.journal import Match, Place
 from notebook_durable.engine.options import StepSpec
 from notebook_durable.engine.rollback import OWN_FAILURE, UNDOES
 from notebook_durable.errors import OutcomeUnknownError
-from notebook_durable.model import Entry, EntryStatus
+from notebook_durable.model import LEFT_WITHOUT, Entry, EntryStatus
 
 if TYPE_CHECKING:
     from notebook_durable.engine.session import Session
@@ -56,4 +56,5 @@ def check_outcome_known(session: Session, spec: StepSpec, old: Entry) -> None:
         return
     open_attempt = old.status is EntryStatus.RUNNING and old.ended_at is None
     if open_attempt and (old.at_most_once or spec.options.at_most_once):
-        raise OutcomeUnknownError(run.workflow, run.key, str(old.key), old.started_at)
+        why = old.note if old.note.startswith(LEFT_WITHOUT) else ""
+        raise OutcomeUnknownError(run.workflow, run.key, str(old.key), old.started_at, why)

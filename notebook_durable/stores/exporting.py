@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from notebook_durable.errors import DamagedValueError, StoreError
-from notebook_durable.model import Ask, Entry, EntryStatus, Payload, RunInfo
+from notebook_durable.model import LEFT_WITHOUT, Ask, Entry, EntryStatus, Payload, RunInfo
 from notebook_durable.parts import named_texts, parts_from
 from notebook_durable.protocols import Exported, Store
 from notebook_durable.stores import export_rows
@@ -108,7 +108,7 @@ def without_value(entry: Entry, why: str, *, keep_json: bool = False) -> Entry:
     match entry.status:
         case EntryStatus.SUCCEEDED | EntryStatus.CANCELLED if entry.at_most_once:
             # It must not be called again unasked: as after a crash, its outcome has to be told.
-            return entry._replace(status=EntryStatus.RUNNING, ended_at=None, note=f"its value was {why}")
+            return entry._replace(status=EntryStatus.RUNNING, ended_at=None, note=LEFT_WITHOUT + why)
         case EntryStatus.SUCCEEDED:
             return entry._replace(status=EntryStatus.UNSTORABLE, note=why)
         case EntryStatus.CANCELLED:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Collection
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from notebook_durable.errors import (
     ConfigurationError,
@@ -21,41 +19,15 @@ from notebook_durable.model import Entry, Owner, Payload
 from notebook_durable.protocols import Findings
 from notebook_durable.stores import collecting, known_keys, runs, schema, trust_rows, trust_values, trusting
 from notebook_durable.stores.blobs import Unbelievable
+from notebook_durable.stores.core import Core
 from notebook_durable.stores.driver import DRIVER_ERRORS, translate
 from notebook_durable.stores.references import ROW
-
-if TYPE_CHECKING:
-    from notebook_durable.stores.connections import Connections
-    from notebook_durable.stores.keys import Signer
-    from notebook_durable.stores.locks import RunLocks
-    from notebook_durable.stores.values import Values
 
 __all__ = ["TrustPart"]
 
 
-class TrustPart:
-    """Mixed into ``SqliteStore``, whose attributes it uses."""
-
-    if TYPE_CHECKING:
-        _folder: Path
-        _file: Path
-        _signer: Signer
-        _db: Connections
-        _kept: Values
-        _locks: RunLocks
-        _marks: dict[int, Any]
-        _network: str
-
-        @property
-        def location(self) -> str: ...
-        def _check_usable(self) -> None: ...
-        def _reading(self) -> AbstractContextManager[sqlite3.Connection]: ...
-        def _transaction(self) -> AbstractContextManager[sqlite3.Connection]: ...
-        def _references(self) -> Collection[str]: ...
-        def _check_lease(self, found: runs.Run | None, owner: Owner, now: float) -> None: ...
-
-    #: The journal was written with the key in use, as far as is known: see ``_trusted``.
-    _mine = False
+class TrustPart(Core):
+    """Refuses what would be unpickled of a journal that isn't believed."""
 
     @property
     def _trusted(self) -> bool:

@@ -11,6 +11,7 @@ import sys
 import textwrap
 import time
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -90,7 +91,7 @@ class Folder:
 
     def recorded(self) -> set[int]:
         """What is on disk, read without us."""
-        with sqlite3.connect(self.path / ".durable" / "journal.db") as db:
+        with closing(sqlite3.connect(self.path / ".durable" / "journal.db")) as db:
             return {n for (n,) in db.execute("SELECT occurrence FROM entries WHERE status = 'succeeded'")}
 
     def one(self, more: int, numbers: tuple[int, ...]) -> tuple[set[int], str]:

@@ -11,7 +11,7 @@ import numpy as np  # noqa: TID253  what the steps return
 import pytest
 from lab import Calls
 
-from notebook_durable import TerminalError, durable, journal
+from notebook_durable import OutcomeUnknownError, TerminalError, durable, journal
 from notebook_durable.errors import UntrustedExportError
 from notebook_durable.testing.clock import FakeClock
 
@@ -122,6 +122,18 @@ class TestReplay:
             cell("two")
         assert len(CALLS) == 10
         assert "its value was left out of its export" in repr(view.why("my churn", "load"))
+
+    def test_at_most_once_without_its_value_asks(self) -> None:
+        """What is said is what happened: not that a kernel died."""
+        with durable("pay", store="one") as ctx:
+            ctx.run("charge", lambda: "paid", at_most_once=True)
+        journal("one").export("pay", "f.zip", values=False)
+        journal("two", create=True).import_run("f.zip")
+        with (
+            pytest.raises(OutcomeUnknownError, match=r"has run, but its value was left out of its export, and"),
+            durable("pay", store="two") as ctx,
+        ):
+            ctx.run("charge", lambda: "paid", at_most_once=True)
 
     def test_of_another_key(self, ran: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         """Refused; with trust it replays."""
