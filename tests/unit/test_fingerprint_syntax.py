@@ -305,6 +305,14 @@ def test_lambdas_of_constants_on_one_line() -> None:
     assert found == ["lambda: 1", "lambda: 2", "lambda: 3", "lambda: True", "lambda: g"]
 
 
+@pytest.mark.parametrize("first", ["", "from __future__ import annotations\n"])
+def test_lambdas_of_constants_inside_of_a_function(first: str) -> None:
+    """That it stands in a function, or in a module of the future, is not what a lambda does."""
+    space = run(f"{first}def fs(): return [lambda: g(1), lambda: 5]")
+    nodes = [source_node(fn.__code__) for fn in space["fs"]()]
+    assert [ast.unparse(node) for node in nodes if node is not None] == ["lambda: g(1)", "lambda: 5"]
+
+
 @pytest.mark.parametrize(
     ("then", "now"),
     [

@@ -646,10 +646,12 @@ def difference(one, other, path="", seen=None):
     if isinstance(one, (list, dict, set)) or hasattr(one, "__dict__"):
         # What was one object must be one object again, and what were two must be two.
         if id(one) in seen:
-            return "" if seen[id(one)] == id(other) else f"{path}: no longer the same object"
-        if id(other) in seen.values() and not isinstance(one, (type, types.ModuleType, enum.Enum, types.FunctionType)):
+            return "" if seen[id(one)][1] is other else f"{path}: no longer the same object"
+        if any(other is known for _, known in seen.values()) and not isinstance(
+            one, (type, types.ModuleType, enum.Enum, types.FunctionType)
+        ):
             return f"{path}: two objects became one"
-        seen[id(one)] = id(other)
+        seen[id(one)] = one, other  # kept: the place of one that is gone may be another's
     for check in (_library_difference, _python_difference):
         found = check(one, other, path, seen)
         if found is not None:

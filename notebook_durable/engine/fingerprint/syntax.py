@@ -6,8 +6,10 @@ started is compiled, and its text counts only where it gives the very same bytec
 """
 
 from __future__ import annotations
+import __future__
 
 import ast
+import inspect
 import linecache
 import os
 import re
@@ -31,6 +33,10 @@ _DEFS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _DEF = re.compile(r"\s*(async\s+)?def\b")
 _CELL_HASH = re.compile(r"/\w+\.py$|-\w+>$")
 _LAMBDA = re.compile(rb"\blambda\b")
+#: Flags of a code object that tell where it stands, not what it does.
+_WHERE = inspect.CO_NESTED
+for _name in __future__.all_feature_names:
+    _WHERE |= getattr(__future__, _name).compiler_flag
 
 
 def source_node(code: CodeType) -> ast.AST | None:
@@ -189,7 +195,7 @@ def _same(left: CodeType, right: CodeType) -> bool:
         and left.co_cellvars == right.co_cellvars
         and left.co_argcount == right.co_argcount
         and left.co_kwonlyargcount == right.co_kwonlyargcount
-        and left.co_flags == right.co_flags
+        and left.co_flags & ~_WHERE == right.co_flags & ~_WHERE
         and left.co_exceptiontable == right.co_exceptiontable
         and len(left.co_consts) == len(right.co_consts)
         and all(map(_same_const, left.co_consts, right.co_consts))
