@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,7 @@ def calls(folder: Path) -> list[int]:
 
 def recorded(folder: Path) -> set[int]:
     """What is on disk, read without us."""
-    with sqlite3.connect(folder / ".durable" / "journal.db") as db:
+    with closing(sqlite3.connect(folder / ".durable" / "journal.db")) as db:
         return {n for (n,) in db.execute("SELECT occurrence FROM entries WHERE status = 'succeeded'")}
 
 
