@@ -44,7 +44,9 @@ WAITS_ASYNC = WAITS.replace("ctx.map", "await ctx.map").replace("Oslo", "Rome").
 
 
 def shares(row: Locator) -> list[float]:
-    """How wide the replayed, done and failed parts of a row's bar are, in percent of it."""
+    """How wide the replayed, done and failed parts of a row's bar are, in percent of it, once they stand still."""
+    of_widths = "row.getAnimations({subtree: true}).filter(one => one instanceof CSSTransition)"
+    row.evaluate(f"row => Promise.all({of_widths}.map(one => one.finished.catch(() => 0)))")
 
     def width(name: str) -> float:
         box = row.locator(name).bounding_box()
