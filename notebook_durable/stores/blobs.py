@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 from notebook_durable.stores import quarantine
 from notebook_durable.stores.folder import BLOBS, PACKS
 from notebook_durable.stores.keys import Signer, sync_folder
-from notebook_durable.stores.layout import Image, Misshapen, Shape, head_size, image_of, shape_of
+from notebook_durable.stores.layout import Image, Misshapen, data_span, image_of, shape_of
 from notebook_durable.stores.mapping import map_private
 from notebook_durable.stores.packs import SUFFIX, PackWriter
 from notebook_durable.stores.references import BlobRef, PackRef
@@ -201,10 +201,10 @@ class Blobs:
         if isinstance(reference, BlobRef) and status.st_size != length:
             raise Unbelievable(f"its file has {status.st_size:,} bytes, {length:,} were written")
         try:
-            end = head_size(_read(descriptor, min(_BEGINNING, length), offset), length)
+            begin, end = data_span(_read(descriptor, min(_BEGINNING, length), offset), length)
             if end == length:
-                data = _read_data(descriptor, length, offset)
-                return self._verified(data, memoryview(data), reference)
+                header = _read_data(descriptor, begin, offset)
+                return self._verified_data(header, _read_data(descriptor, end - begin, offset + begin), reference)
             memory: Any = _mapped(descriptor, length) if isinstance(reference, BlobRef) else None
             if memory is None:
                 memory = _read(descriptor, length, offset)
@@ -214,13 +214,22 @@ class Blobs:
             raise Unbelievable(str(error)) from error
 
     def _verified(self, head: bytes, memory: memoryview, reference: BlobRef | PackRef) -> Parts:
+        self._verify(head, memory[len(head) :], reference)
+        shape = shape_of(head, reference.length)
+        return Parts(head[slice(*shape.data)], tuple(memory[slice(*span)] for span in shape.buffers))
+
+    def _verified_data(self, header: bytes, data: bytes, reference: BlobRef | PackRef) -> Parts:
+        """As :meth:`_verified`, for a value that is all data: it is copied once. Its buffers, if any, are empty."""
+        self._verify(header, data, reference)
+        shape = shape_of(header, reference.length)
+        return Parts(data, tuple(memoryview(bytearray()) for _ in shape.buffers))
+
+    def _verify(self, head: bytes, rest: bytes | memoryview, reference: BlobRef | PackRef) -> None:
         hasher = self._signer.hasher(reference.length)
         hasher.update(head)
-        hasher.update(memory[len(head) :])
+        hasher.update(rest)
         if not hmac.compare_digest(hasher.hexdigest(), reference.digest):
             raise Unbelievable("its bytes are not those that were written")
-        shape: Shape = shape_of(head, reference.length)
-        return Parts(head[slice(*shape.data)], tuple(memory[slice(*span)] for span in shape.buffers))
 
     def check(self, reference: BlobRef | PackRef) -> str:
         """Return what is wrong with a value, "" if nothing is. Changes and keeps nothing."""

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pickle import PickleBuffer
 from typing import Any, NamedTuple
 
-__all__ = ["Image", "Misshapen", "Shape", "flat", "head_size", "header_size", "image_of", "shape_of"]
+__all__ = ["Image", "Misshapen", "Shape", "data_span", "flat", "header_size", "image_of", "shape_of"]
 
 _MAGIC, _VERSION = b"NbDuBlob", 1
 _HEAD = struct.Struct("<8sIIQ")
@@ -91,8 +91,8 @@ def _pieces(parts: Sequence[tuple[int, memoryview]], length: int) -> Iterator[me
         yield memoryview(joined)
 
 
-def head_size(beginning: bytes | bytearray, length: int) -> int:
-    """Return how long the header and the data are, from the first 24 bytes of a value of this length.
+def data_span(beginning: bytes | bytearray, length: int) -> tuple[int, int]:
+    """Return where the data begins and ends, from the first 24 bytes of a value of this length.
 
     Raises:
         Misshapen: if that can't be.
@@ -101,7 +101,7 @@ def head_size(beginning: bytes | bytearray, length: int) -> int:
     begin = _aligned(_HEAD.size + _LENGTH * count, _ALIGN)
     if begin + data > length:
         raise Misshapen("its header is not one of ours")
-    return begin + data
+    return begin, begin + data
 
 
 def header_size(beginning: bytes | bytearray) -> int:

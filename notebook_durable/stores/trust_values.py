@@ -17,7 +17,7 @@ from pathlib import Path
 from notebook_durable.stores.blobs import LARGEST_IN_PACK, READING, TEMPORARY, Blobs, Unbelievable
 from notebook_durable.stores.folder import BLOBS, PACKS
 from notebook_durable.stores.keys import Signer, sync_folder
-from notebook_durable.stores.layout import Image, Misshapen, head_size, header_size, shape_of
+from notebook_durable.stores.layout import Image, Misshapen, data_span, header_size, shape_of
 from notebook_durable.stores.packs import SUFFIX
 from notebook_durable.stores.references import BlobRef, PackRef, reference_from
 from notebook_durable.stores.syncing import sync_file, write_at
@@ -101,7 +101,7 @@ def _check_size(descriptor: int, offset: int, reference: BlobRef | PackRef) -> N
         if status.st_size < end or (isinstance(reference, BlobRef) and status.st_size != end):
             raise Unbelievable(f"its file has {status.st_size:,} bytes, not {end:,}")
         beginning = os.pread(descriptor, min(_BEGINNING, reference.length), offset)
-        head_size(beginning, reference.length)
+        data_span(beginning, reference.length)
         shape_of(os.pread(descriptor, min(header_size(beginning), reference.length), offset), reference.length)
     except Misshapen as error:
         raise Unbelievable(str(error)) from error

@@ -29,7 +29,7 @@ from notebook_durable.model import Attempt, Claim, Entry, EntryStatus, Extra, Ow
 from notebook_durable.stores import blobs as blobs_module
 from notebook_durable.stores import collecting, mapping, packs, syncing
 from notebook_durable.stores.keys import Signer
-from notebook_durable.stores.layout import Misshapen, head_size, image_of, shape_of
+from notebook_durable.stores.layout import Misshapen, data_span, image_of, shape_of
 from notebook_durable.stores.references import BlobRef, PackRef, reference_from, row_lengths
 from notebook_durable.stores.sqlite import SqliteStore
 
@@ -722,7 +722,7 @@ class TestLayout:
     def test_impossible_headers(self, head: bytes) -> None:
         """A header that can't be is refused before anything is read after it."""
         with pytest.raises(Misshapen):
-            head_size(head, 1_000)
+            data_span(head, 1_000)
 
     def test_shape(self) -> None:
         """The parts are found where they were laid, for any number of buffers."""
@@ -731,7 +731,7 @@ class TestLayout:
             image = image_of(b"the data", buffers)
             whole = b"".join(image.pieces)
             assert len(whole) == image.length
-            shape = shape_of(whole[: head_size(whole[:24], len(whole))], len(whole))
+            shape = shape_of(whole[: data_span(whole[:24], len(whole))[1]], len(whole))
             assert whole[slice(*shape.data)] == b"the data"
             assert [whole[slice(*span)] for span in shape.buffers] == [bytes(buffer) for buffer in buffers]
 
@@ -771,6 +771,17 @@ def test_forked_child(store: SqliteStore, claim: Claim) -> None:
         assert held
     store.record(claim, entry(2, PACK))
     assert value(store, 2) == written(entry(2, PACK))
+
+
+def test_empty_buffers_are_writable(make: Callable[..., SqliteStore]) -> None:
+    """As those of an empty array that stands beside much else."""
+    store = make()
+    claim = store.claim(RUN, ME, now=1.0)
+    store.record(claim, entry(0, 0)._replace(buffers=(b"", b""), payload=b"x" * 100_000))
+    (found,) = make().read(claim.id, [0])
+    payload = make().payload(claim.id, found)
+    assert payload.data == b"x" * 100_000
+    assert [(bytes(buffer), memoryview(buffer).readonly) for buffer in payload.buffers] == [(b"", False)] * 2
 
 
 def test_forked_child_reads(store: SqliteStore, claim: Claim, make: Callable[..., SqliteStore]) -> None:
