@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -404,6 +405,8 @@ class StepCall(Coroutine[Any, Any, Any]):
 
     def cancel(self) -> None:
         """Cancel the task that awaits this step, unless that is the cell's own."""
+        if self._coroutine is not None and inspect.getcoroutinestate(self._coroutine) == inspect.CORO_CREATED:
+            self._coroutine.close()  # Stop came before its first line: else Python says that it was never awaited
         if self._task is not None and self._task is not self._session.home and not self._task.done():
             self._task.cancel(f"step {self.name!r}: its cell has ended")
 

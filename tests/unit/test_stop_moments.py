@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import time
+import warnings
 
 import pytest
 from lab import Calls, Outside
@@ -279,3 +281,21 @@ def test_a_generator_cannot_be_wrapped():
 
     with pytest.raises(Exception, match="can't go around a generator"):
         durable("wf", store=MemoryStore())(rows)
+
+
+@pytest.mark.parametrize("call", ["run", "map"])
+def test_stop_before_the_first_line_of_a_call(call):
+    """Between `await` and the step's first line: Python has nothing to say about a coroutine that nobody awaited."""
+
+    async def main(store):
+        async with durable("wf", store=store) as ctx:
+            step = ctx.run("x", int) if call == "run" else ctx.map("x", int, ["1", "2"])
+            step.__await__()
+            raise KeyboardInterrupt
+
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        with pytest.raises(KeyboardInterrupt):
+            asyncio.run(main(MemoryStore()))
+        gc.collect()
+    assert [str(one.message) for one in said] == []
