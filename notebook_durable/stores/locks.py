@@ -29,7 +29,8 @@ _UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.E
 
 #: The locks that this process holds, by the lock file's path: all stores of the process share them.
 _held: dict[str, int] = {}
-_mutex = threading.Lock()
+#: Reentrant: the garbage collector may end a forgotten execution in the middle of what holds it, on the same thread.
+_mutex = threading.RLock()
 
 
 class AlreadyHeldError(Exception):
@@ -71,7 +72,7 @@ def _close_in_child() -> None:
         except OSError:
             pass  # closed by somebody who closes everything after a fork
     _held.clear()
-    _mutex = threading.Lock()  # another thread of the parent may have held it
+    _mutex = threading.RLock()  # another thread of the parent may have held it
 
 
 if hasattr(os, "register_at_fork"):

@@ -112,13 +112,14 @@ _SINCE_4 = tuple(f"ALTER TABLE {table} ADD COLUMN {column}" for table in ("entri
 # Closing *any* descriptor of a file drops all POSIX locks that this process has on it, SQLite's too. So the header of a
 # database that is open here is never read by hand: it was checked when it was opened first.
 _open_here: Counter[tuple[int, int]] = Counter()
-_mutex = threading.Lock()
+#: Reentrant: the garbage collector may close a forgotten store in the middle of what holds it, on the same thread.
+_mutex = threading.RLock()
 
 
 def _forget_in_child() -> None:
     global _mutex
     _open_here.clear()  # POSIX locks don't pass to a child
-    _mutex = threading.Lock()
+    _mutex = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shlex
 import shutil
 import sqlite3
 import stat
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -512,6 +514,22 @@ class TestNetwork:
         store = make(network=False)
         store.claim(RUN, ELSEWHERE, now=1000.0)
         assert store._leases == {}
+
+
+@pytest.mark.parametrize("module", ["schema", "locks"])
+def test_a_store_that_the_collector_closes(make: Make, module: str) -> None:
+    """The garbage collector comes anywhere, also where this thread holds what closing a store needs."""
+    store = make()
+    store.claim(RUN, ME, now=1.0)
+    closed = threading.Event()
+
+    def collected() -> None:
+        with importlib.import_module(f"notebook_durable.stores.{module}")._mutex:
+            store.close()
+        closed.set()
+
+    threading.Thread(target=collected, daemon=True).start()
+    assert closed.wait(30)
 
 
 def in_child(work: Callable[[], None]) -> int:
