@@ -17,6 +17,9 @@ import pytest
 import notebook_durable
 from notebook_durable.signals import SigintGuard
 
+#: There is no engine in here that could replay.
+pytestmark = pytest.mark.once
+
 ROOT = Path(notebook_durable.__file__).parent.parent
 
 
