@@ -178,16 +178,14 @@ def read_options(values: Mapping[str, Any]) -> RunOptions:
     Raises:
         ConfigurationError: for a keyword that is none of ours, with the way to pass it to the step's function.
     """
-    if not values:
-        return DEFAULT_OPTIONS
-    for name in values:
-        if name not in _NAMES:
-            raise ConfigurationError(
-                f"ctx.run has no option {name!r}. If it is meant for your function, write "
-                f"ctx.run(NAME, lambda: fn(..., {name}=...)), use functools.partial, or "
-                f"ctx.run_typed(NAME, fn, RunOptions(), ..., {name}=...). Options: {', '.join(sorted(_NAMES))}."
-            )
-    return RunOptions(**values)
+    return _read(
+        values,
+        lambda name: (
+            f"ctx.run has no option {name!r}. If it is meant for your function, write "
+            f"ctx.run(NAME, lambda: fn(..., {name}=...)), use functools.partial, or "
+            f"ctx.run_typed(NAME, fn, RunOptions(), ..., {name}=...). Options: {', '.join(sorted(_NAMES))}."
+        ),
+    )
 
 
 def read_map_options(values: Mapping[str, Any]) -> RunOptions:
@@ -196,14 +194,24 @@ def read_map_options(values: Mapping[str, Any]) -> RunOptions:
     Raises:
         ConfigurationError: for a keyword that is none of ours.
     """
+    known = (_NAMES - {"writes"}) | {"executor", "key", "max_workers", "on_error"}
+    return _read(
+        values,
+        lambda name: (
+            f"ctx.map has no option {name!r}. If it is meant for your function, write "
+            f"ctx.map(NAME, functools.partial(fn, {name}=...), items). Options: {', '.join(sorted(known))}."
+        ),
+    )
+
+
+def _read(values: Mapping[str, Any], unknown: Callable[[str], str]) -> RunOptions:
+    """Make RunOptions; ``unknown`` says what to do about a keyword that is none of ours."""
+    if not values:
+        return DEFAULT_OPTIONS
     for name in values:
         if name not in _NAMES:
-            known = sorted((_NAMES - {"writes"}) | {"executor", "key", "max_workers", "on_error"})
-            raise ConfigurationError(
-                f"ctx.map has no option {name!r}. If it is meant for your function, write "
-                f"ctx.map(NAME, functools.partial(fn, {name}=...), items). Options: {', '.join(known)}."
-            )
-    return read_options(values)
+            raise ConfigurationError(unknown(name))
+    return RunOptions(**values)
 
 
 def policy_for(options: RunOptions, default: RetryPolicy) -> RetryPolicy:
