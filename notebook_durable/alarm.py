@@ -15,6 +15,8 @@ __all__ = ["Alarm"]
 
 #: Seconds until the alarm rings again if it came at a moment at which nothing may be raised.
 _AGAIN = 0.005
+#: ... if the main thread did not notice it.
+_UNNOTICED = 0.5
 #: ... and if what it raised was swallowed: by a finalizer, or by a library that tries everything twice.
 _SWALLOWED = 0.5
 
@@ -72,7 +74,8 @@ class Alarm:
 
     def _arm(self, now: float) -> None:
         due = self._due if self._others is None else min(self._due, self._others[0])
-        signal.setitimer(signal.ITIMER_REAL, max(due - now, 1e-6))
+        # It rings again by itself: one that comes just before C code begins to wait is not noticed in there.
+        signal.setitimer(signal.ITIMER_REAL, max(due - now, 1e-6), _UNNOTICED)
 
     def _ring(self, signum: int, frame: FrameType | None) -> None:
         if not self._on:

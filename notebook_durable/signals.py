@@ -11,7 +11,7 @@ the next time its loop wakes up. :class:`SigintGuard` stands in front of the han
 - the loop sleeps, or works for somebody else: the cell's task is cancelled and the loop woken.
 
 A handler can't run while the main thread is inside C code, so :meth:`~SigintGuard.watch` listens where C can still
-speak: the byte that Python's C-level handler writes to the "wakeup" file descriptor.
+speak, and a Stop that the main thread has missed on its way into such code is sent again (see ``wakeup.py``).
 """
 
 from __future__ import annotations
@@ -20,10 +20,7 @@ import _thread
 import asyncio
 import functools
 import logging
-import os
-import selectors
 import signal
-import socket
 import sys
 import threading
 import time
@@ -33,10 +30,12 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from notebook_durable.alarm import Alarm
+from notebook_durable.wakeup import Wakeup
 
 __all__ = ["SigintGuard"]
 
 _log = logging.getLogger("notebook_durable")
+_ON_STOP_TAKES = 5.0  # seconds, at most, that the end of a block waits for it
 _Handler = Any  # what signal.getsignal gives: a callable, an enum member, or None
 
 
@@ -58,7 +57,8 @@ class SigintGuard:
         self._cancelling = False
         self._cancels: list[Callable[[], Any]] = []
         self._shield = _Shield(self)
-        self._watcher: _Watcher | None = None
+        self._watches: list[_Watch] = []
+        self._watches_lock = threading.Lock()
 
     # -- the handler's life
 
@@ -67,11 +67,13 @@ class SigintGuard:
         if threading.current_thread() is not threading.main_thread():
             return
         self._depth += 1
-        self._installed += 1
-        if self._installed == 1:
-            self._pending = self._cancelling = False
-            _installed.add(self)
-        self._depth -= 1
+        try:
+            if not self._installed:
+                self._pending = self._cancelling = False
+                _installed.add(self)
+            self._installed += 1
+        finally:
+            self._depth -= 1
         self._deliver_pending()
 
     def uninstall(self) -> None:
@@ -83,19 +85,26 @@ class SigintGuard:
         if not self._installed:
             return
         self._depth += 1  # first: a Stop in a function that is called from here must not keep the handler in place
-        if threading.current_thread() is threading.main_thread():
-            self._uninstall()
-        self._depth -= 1
+        try:
+            if threading.current_thread() is threading.main_thread():
+                self._uninstall()
+        finally:
+            self._depth -= 1
         self._deliver_pending()
 
     def _uninstall(self) -> None:
         self._installed -= 1
         if not self._installed:
-            if self._watcher is not None:
-                self._watcher.close()
-                self._watcher = None
             self._cancels.clear()
+            with self._watches_lock:
+                self._watches.clear()
             _installed.remove(self)
+
+    def _call_on_stop(self) -> None:
+        with self._watches_lock:
+            watches = [watch for watch in self._watches if watch.take()]
+        for watch in watches:
+            watch.call()
 
     @property
     def stopped(self) -> bool:
@@ -226,6 +235,9 @@ class _Installed:
 
     def __init__(self) -> None:
         self._guards: list[SigintGuard] = []
+        self._wakeup: Wakeup | None = None
+        self._calls = 0
+        self._resent_at: int | None = None
         self.previous: _Handler = None
 
     def add(self, guard: SigintGuard) -> None:
@@ -234,19 +246,55 @@ class _Installed:
             # None: the handler was not set from Python, so there is nothing that could be put back.
             self.previous = found if found is not None else signal.SIG_DFL
         self._guards.append(guard)
-        signal.signal(signal.SIGINT, _on_sigint)
+        try:
+            signal.signal(signal.SIGINT, _on_sigint)
+            if self._wakeup is None:
+                self._wakeup = Wakeup(signal.SIGINT, self._heard, lambda: self._calls, self._resend)
+        except BaseException:  # the handler that was there has raised KeyboardInterrupt, say
+            self.remove(guard)
+            raise
 
     def remove(self, guard: SigintGuard) -> None:
-        if guard in self._guards:
-            self._guards.remove(guard)
-        if not self._guards and signal.getsignal(signal.SIGINT) is _on_sigint:
+        try:
+            if self._guards == [guard]:
+                self._put_back()
+        finally:  # last: until then a Stop is held back by that guard
+            if guard in self._guards:
+                self._guards.remove(guard)
+
+    def _put_back(self) -> None:
+        if self._wakeup is not None:
+            self._wakeup.close()
+            self._wakeup = None
+        if signal.getsignal(signal.SIGINT) is _on_sigint:
             signal.signal(signal.SIGINT, self.previous)
+
+    def listen(self) -> None:
+        """Hear of signals at once, also if somebody else has asked for that since."""
+        if self._wakeup is not None:
+            self._wakeup.listen()
+
+    # Called in the thread of the wakeup.
+
+    def _heard(self) -> None:
+        for guard in tuple(self._guards):
+            guard._call_on_stop()
+
+    def _resend(self, calls: int) -> bool:
+        if signal.getsignal(signal.SIGINT) is not _on_sigint:
+            return False
+        self._resent_at = calls
+        return True
 
     def outside_of(self, guard: SigintGuard) -> SigintGuard | None:
         index = self._guards.index(guard) if guard in self._guards else 0
         return self._guards[index - 1] if index else None
 
     def handle(self, signum: int, frame: FrameType | None) -> None:
+        resent_at, self._resent_at = self._resent_at, None
+        if resent_at is not None and resent_at != self._calls:
+            return  # it came through just before it was sent again
+        self._calls += 1
         if _goes_nowhere(frame):
             _thread.start_new_thread(_interrupt_later, (signum,))
             return
@@ -370,101 +418,48 @@ class _Cancelling(_Block):
 class _Watch(_Block):
     """One block of :meth:`SigintGuard.watch`."""
 
-    __slots__ = ("_watched", "called", "on_stop")
+    __slots__ = ("_called", "_finished", "_on_stop", "_watched")
 
     def __init__(self, guard: SigintGuard, on_stop: Callable[[], Any] | None) -> None:
         super().__init__(guard)
-        self.on_stop = on_stop
-        self.called = False
-        self._watched = False
+        self._on_stop = on_stop
+        self._called = self._watched = False
+        self._finished: threading.Event | None = None
 
     def _enter(self) -> None:
         guard = self._guard
         on_main = threading.current_thread() is threading.main_thread()
-        if self.on_stop is None or not guard._installed or not on_main:
+        if self._on_stop is None or not guard._installed or not on_main:
             return
-        if guard._watcher is None:
-            guard._watcher = _Watcher()
-        guard._watcher.add(self)
+        self._finished = threading.Event()
+        with guard._watches_lock:
+            guard._watches.append(self)
         self._watched = True
+        _installed.listen()
 
     def _exit(self) -> None:
-        guard = self._guard
-        if self._watched and guard._watcher is not None and guard._watcher.remove(self):
-            guard._watcher.close()
-            guard._watcher = None
-
-
-class _Watcher:
-    """A thread that reads the bytes of Python's C-level signal handler, for as long as a block wants it."""
-
-    def __init__(self) -> None:
-        self._blocks: list[_Watch] = []
-        self._lock = threading.Lock()
-        self._read, self._write = socket.socketpair()
-        self._done_read, self._done_write = socket.socketpair()
-        self._read.setblocking(False)
-        self._write.setblocking(False)
-        # Somebody else may listen already (asyncio does after add_signal_handler): what we get is passed on.
-        self._chained = signal.set_wakeup_fd(self._write.fileno(), warn_on_full_buffer=False)
-        self._thread = threading.Thread(target=self._listen, name="notebook_durable-stop", daemon=True)
-        self._thread.start()
-
-    def add(self, block: _Watch) -> None:
-        with self._lock:
-            self._blocks.append(block)
-
-    def remove(self, block: _Watch) -> bool:
-        """Forget a block, and tell whether none is left."""
-        with self._lock:
-            self._blocks.remove(block)
-            return not self._blocks
-
-    def close(self) -> None:
-        current = signal.set_wakeup_fd(-1)
-        if current == self._write.fileno():
-            current = self._chained  # otherwise somebody has replaced us meanwhile: theirs stays
-        if current != -1:
-            signal.set_wakeup_fd(current, warn_on_full_buffer=False)
-        self._done_write.close()
-        self._thread.join(timeout=5.0)  # only a hanging on_stop keeps it longer; it is a daemon
-        if not self._thread.is_alive():
-            for end in (self._read, self._write, self._done_read):
-                end.close()
-
-    def _listen(self) -> None:
-        with selectors.DefaultSelector() as selector:  # not select(): it fails beyond 1,024 open files
-            selector.register(self._read, selectors.EVENT_READ)
-            selector.register(self._done_read, selectors.EVENT_READ)
-            while self._read in [key.fileobj for key, _ in selector.select()]:
-                self._read_once()
-
-    def _read_once(self) -> None:
-        try:
-            data = self._read.recv(256)
-        except BlockingIOError:
+        if not self._watched:
             return
-        self._pass_on(data)
-        if signal.SIGINT in data:
-            self._call()
+        with self._guard._watches_lock:
+            if self in self._guard._watches:  # not if the guard was given up meanwhile
+                self._guard._watches.remove(self)
+        if self._called and self._finished is not None:
+            self._finished.wait(_ON_STOP_TAKES)  # it would stop what comes after the block
 
-    def _pass_on(self, data: bytes) -> None:
-        if self._chained != -1:
-            try:
-                os.write(self._chained, data)
-            except OSError:
-                pass  # its owner closed it, or it is full: then it has been woken already
+    def take(self) -> bool:
+        """Return True for the one call that there is to be. The lock is held."""
+        taken, self._called = self._called, True
+        return not taken
 
-    def _call(self) -> None:
-        with self._lock:
-            blocks = [block for block in self._blocks if not block.called]
-        for block in blocks:
-            block.called = True
-            assert block.on_stop is not None  # noqa: S101  only such blocks are added
-            try:
-                block.on_stop()
-            except Exception:  # noqa: BLE001  the user's own function
-                _log.exception("on_stop=%r failed", block.on_stop)
+    def call(self) -> None:
+        """Call ``on_stop``."""
+        assert self._on_stop is not None and self._finished is not None  # noqa: S101, PT018  only such are listed
+        try:
+            self._on_stop()
+        except Exception:  # noqa: BLE001  the user's own function
+            _log.exception("on_stop=%r failed", self._on_stop)
+        finally:
+            self._finished.set()
 
 
 #: Code in which a Stop must not raise; what it holds back, each of these delivers at its own end.
@@ -482,15 +477,18 @@ _HELD_BACK = frozenset(
 
 
 def _goes_nowhere(frame: FrameType | None) -> bool:
-    """True in the callback of a weak reference: Python prints what is raised there as ignored, and goes on.
+    """True where an exception must not be raised, for a moment.
 
-    It isn't rare: the garbage collector calls them first thing after a long stretch of C.
+    In the callback of a weak reference Python prints it as ignored, and goes on. It isn't rare: the garbage collector
+    calls them first thing after a long stretch of C. In ``Thread.is_alive`` it makes Python (before 3.13) take the
+    thread for dead: ipykernel asks that of its sender at each flush, and would then send from two threads at once.
     """
-    return (
-        frame is not None
-        and frame.f_code.co_name in ("_remove", "remove")
-        and frame.f_globals.get("__name__") in ("_weakrefset", "weakref")
-    )
+    if frame is None:
+        return False
+    name, module = frame.f_code.co_name, frame.f_globals.get("__name__")
+    if module == "threading":
+        return name == "_wait_for_tstate_lock" and not frame.f_locals.get("block", True)
+    return name in ("_remove", "remove") and module in ("_weakrefset", "weakref")
 
 
 def _interrupt_later(signum: int) -> None:

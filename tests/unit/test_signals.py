@@ -6,15 +6,19 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
 import threading
+import time
+import warnings
 from pathlib import Path
 
 import pytest
 
 import notebook_durable
+from notebook_durable import signals
 from notebook_durable.signals import SigintGuard
 
 #: There is no engine in here that could replay.
@@ -418,14 +422,16 @@ def test_watches_side_by_side(guard):
         both()
 
 
-def test_watch_passes_the_byte_on(guard):
-    """Somebody who listened before (asyncio does) still hears of every signal, and is put back."""
-    import socket
-
+@pytest.mark.parametrize("when", ["before the cell", "in the cell"])
+def test_watch_passes_the_byte_on(when):
+    """Somebody else who listens (asyncio does) still hears of every signal, and is put back."""
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
-    signal.set_wakeup_fd(ours.fileno(), warn_on_full_buffer=False)
     called = threading.Event()
+    guard = SigintGuard()
+
+    def listen():
+        signal.set_wakeup_fd(ours.fileno(), warn_on_full_buffer=False)
 
     def block():
         with guard.watch(called.set), guard.shield():
@@ -433,8 +439,14 @@ def test_watch_passes_the_byte_on(guard):
             assert called.wait(60)
 
     try:
+        if when == "before the cell":
+            listen()
+        guard.install()
+        if when == "in the cell":
+            listen()
         with pytest.raises(KeyboardInterrupt):
             block()
+        guard.uninstall()
         assert theirs.recv(10) == bytes([signal.SIGINT])
     finally:
         assert signal.set_wakeup_fd(-1) == ours.fileno()
@@ -468,6 +480,163 @@ def test_uninstall_inside_a_watch():
     block.__enter__()
     guard.uninstall()
     block.__exit__(None, None, None)
+
+
+def elsewhere() -> None:
+    """Have Stop reach the process in another thread, as if the main thread had just begun to wait in C.
+
+    It is what happens when the signal comes between Python's last look and the system call: nothing wakes it.
+    """
+    main = threading.main_thread().ident
+
+    def press():
+        while sys._current_frames()[main].f_code.co_name != "step":
+            pass
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+    threading.Thread(target=press).start()
+
+
+def test_a_stop_that_nobody_noticed(guard):
+    """It is sent again, once: without that the sleep would go on to its end."""
+
+    def step():
+        time.sleep(60)
+
+    elsewhere()
+
+    with pytest.raises(KeyboardInterrupt):
+        step()
+    assert guard.stops == 1
+
+
+def test_a_stop_that_a_sleeping_loop_did_not_notice():
+    """The same for a cell that awaits: the loop waits in ``select``."""
+
+    async def main():
+        guard = SigintGuard(asyncio.current_task())
+        guard.install()
+        main = threading.main_thread().ident
+
+        def press():
+            while sys._current_frames()[main].f_code.co_name != "select":
+                pass
+            signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+        thread = threading.Thread(target=press)
+        try:
+            thread.start()
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            return guard.stops
+        finally:
+            thread.join()
+            guard.uninstall()
+
+    loop = asyncio.new_event_loop()  # not asyncio.run, which has a handler of its own
+    try:
+        assert loop.run_until_complete(main()) == 1
+    finally:
+        loop.close()
+
+
+def test_a_handler_of_the_users_own_is_not_called_again(guard):
+    """Whoever takes SIGINT over in a cell gets what comes, and nothing of ours."""
+    came = []
+    ours = signal.signal(signal.SIGINT, lambda *_: came.append(1))
+    stop()
+    wakeup = signals._installed._wakeup
+    assert not wakeup._resend(0)
+    signal.signal(signal.SIGINT, ours)
+    assert came == [1]
+
+
+def test_a_stop_that_came_through_just_before_it_was_sent_again(guard):
+    """The second signal is no second Stop; the next press is one."""
+    with pytest.raises(KeyboardInterrupt):
+        stop()
+    assert signals._installed._resend(0)  # decided before the handler was called
+    stop()
+    assert guard.stops == 1
+    with pytest.raises(KeyboardInterrupt):
+        stop()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_signals_of_a_forked_child_are_its_own(guard):
+    """It inherits the socket that the parent reads from."""
+    called = threading.Event()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: there are threads
+        with guard.watch(called.set):
+            child = os.fork()
+            if not child:
+                try:
+                    stop()
+                except KeyboardInterrupt:
+                    os._exit(7)
+                os._exit(1)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+            assert not called.wait(0.2)
+    assert guard.stops == 0
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="is_alive is written in C")
+def test_is_alive_is_not_interrupted(guard):
+    """Python would take a living thread for a dead one."""
+    frames = []
+    thread = threading.Thread(target=threading.Event().wait, args=(60,), daemon=True)
+    thread.start()
+    sys.setprofile(lambda frame, *_: frames.append(frame))
+    thread.is_alive()
+    sys.setprofile(None)
+    (frame,) = {frame for frame in frames if frame.f_code.co_name == "_wait_for_tstate_lock"}
+
+    def press():
+        signals._on_sigint(signal.SIGINT, frame)
+        assert guard.stops == 0
+        time.sleep(60)
+
+    with pytest.raises(KeyboardInterrupt):
+        press()
+    assert thread.is_alive()
+
+
+def test_stop_while_the_handler_is_put_back(monkeypatch):
+    """It is raised when that is done."""
+    guard = SigintGuard()
+    guard.install()
+    asked = signal.getsignal
+
+    def getsignal(signum):
+        stop()
+        return asked(signum)
+
+    monkeypatch.setattr(signal, "getsignal", getsignal)
+    with pytest.raises(KeyboardInterrupt):
+        guard.uninstall()
+    monkeypatch.undo()
+    assert guard.stops == 1
+    guard.uninstall()
+
+
+def test_stop_while_the_handler_is_put_in_place(monkeypatch):
+    """The handler that was there may still raise: nothing of ours stays behind, and the guard can be used again."""
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    guard = SigintGuard()
+    with monkeypatch.context() as patched:
+        patched.setattr(signals, "Wakeup", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            guard.install()
+    guard.uninstall()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    guard.install()
+    with pytest.raises(KeyboardInterrupt):
+        stop()
+    guard.uninstall()
 
 
 def test_presses_at_any_moment():
