@@ -169,4 +169,36 @@ def test_code_that_survives_stop(live, name):
 def test_a_plain_cell_is_as_before(live):
     """Outside of durable cells Stop is the kernel's own business."""
     live.run("block = True")
-    assert live.run("sync_step()", stop_when=begun).reply["ename"] == "KeyboardInterrupt"
+    # Not a sleep: there Python itself may miss a Stop, see the next test.
+    assert live.run("busy_step()", stop_when=begun).reply["ename"] == "KeyboardInterrupt"
+
+
+UNNOTICED = """
+import signal, threading
+
+def elsewhere(asleep):
+    main = threading.main_thread().ident
+    def press():
+        while sys._current_frames()[main].f_code.co_name != asleep: pass
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+    threading.Thread(target=press).start()
+
+def nap():
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "elsewhere('nap'); ctx.run('s', nap)",
+        "elsewhere('nap'); await ctx.run('s', nap)",
+        "elsewhere('select'); await ctx.run('s', asyncio.sleep, 600)",
+        "elsewhere('nap'); nap(); ctx.run('s', int)",
+    ],
+)
+def test_a_stop_that_python_missed(live, name, body):
+    """A signal that nothing wakes the main thread for (here: it came in another thread) is sent again."""
+    live.run(UNNOTICED)
+    ran = live.run(f"%%durable {name[-60:]}\n{body}")
+    assert (ran.status, ran.reply["ename"]) == ("error", "KeyboardInterrupt"), ran.traceback
