@@ -88,11 +88,11 @@ class _Picklable(Exception):  # noqa: N818  a base that nobody sees
         return _rebuild, (type(self), self.args, dict(self.__dict__))
 
 
-def quoted(path: str, *, always: bool = False) -> str:
-    """Return a path as it is to be typed, in a shell as behind ``%durable``: in quotes if it needs them, or always."""
-    if '"' in path:
-        return "'" + path.replace("'", "'\"'\"'") + "'"
-    return f'"{path}"' if always or " " in path or "'" in path else path
+def quoted(path: str) -> str:
+    """Return a path as it is to be typed, in a shell as behind ``%durable``: in quotes if it needs them."""
+    import shlex  # rarely needed, and this module is loaded with the package
+
+    return shlex.quote(path)
 
 
 class DurableError(_Picklable):
@@ -469,16 +469,16 @@ class UntrustedJournalError(StoreError):
         said = f" It says that it was made {made_by} (which anybody can write there)." if made_by else ""
         remedy = {
             "moved": f"It is a key of yours, which lies at {found}. Type: "
-            f"%config Durable.key_file = '{found}' (in the shell: export NOTEBOOK_DURABLE_KEY_FILE='{found}')",
+            f"%config Durable.key_file = {found!r} (in the shell: export NOTEBOOK_DURABLE_KEY_FILE={quoted(found)})",
             "lost": f"It was a key of yours, at {found}, and is not there any more. Restore it from a backup, or "
             "point NOTEBOOK_DURABLE_KEY_FILE or %config Durable.key_file at it. If it is gone for good, and nobody "
-            f"else could write to this journal since: %durable trust {quoted(store, always=True)}",
+            f"else could write to this journal since: %durable trust {quoted(store)}",
         }.get(
             whose,
             f"That key was never yours, as far as is known here.{said} Listing it, previews and plain (JSON) values "
             "work. If it is yours, from another machine, point NOTEBOOK_DURABLE_KEY_FILE or %config Durable.key_file "
             "at that key; if you trust who made it as you would with a program of theirs: "
-            f"%durable trust {quoted(store, always=True)}",
+            f"%durable trust {quoted(store)}",
         )
         super().__init__(
             f"the journal {store} was written with another key than {key_file}, so nothing in it is believed. {remedy}"

@@ -249,10 +249,17 @@ class _Installed:
         try:
             signal.signal(signal.SIGINT, _on_sigint)
             if self._wakeup is None:
-                self._wakeup = Wakeup(signal.SIGINT, self._heard, lambda: self._calls, self._resend)
+                self._wakeup = self._new_wakeup()
         except BaseException:  # the handler that was there has raised KeyboardInterrupt, say
             self.remove(guard)
             raise
+
+    def _new_wakeup(self) -> Wakeup | None:
+        try:
+            return Wakeup(signal.SIGINT, self._heard, lambda: self._calls, self._resend)
+        except (OSError, RuntimeError):
+            _log.debug("Stop can't be heard while C code runs", exc_info=True)
+            return None
 
     def remove(self, guard: SigintGuard) -> None:
         try:

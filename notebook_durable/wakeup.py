@@ -33,6 +33,9 @@ class Wakeup:
         heard: called on another thread for each that arrives, possibly more often (it may be sent again).
         calls: tells how often the Python handler of the signal has been called.
         resend: called before the signal is sent again, with what ``calls`` said; False if it must not be.
+
+    Raises:
+        OSError, RuntimeError: if there are too many open files or threads.
     """
 
     def __init__(
@@ -44,13 +47,18 @@ class Wakeup:
         self._resend = resend
         self._seen = calls()
         self._main = threading.get_ident()
+        self._chained = -1
         self._read, self._write = socket.socketpair()
         self._write.setblocking(False)
-        self._chained = -1
-        self.listen()
-        _open.add(self)
         self._thread = threading.Thread(target=self._listen, name="notebook_durable-stop", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:
+            self._read.close()
+            self._write.close()
+            raise
+        _open.add(self)
+        self.listen()
 
     def listen(self) -> None:
         """Take the descriptor, again if somebody has taken it since. They are sent what comes in (asyncio listens)."""

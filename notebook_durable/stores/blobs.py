@@ -22,26 +22,25 @@ from __future__ import annotations
 import errno
 import hmac
 import os
-import secrets
 import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from notebook_durable.stores import quarantine
+from notebook_durable.stores.blob_file import making
 from notebook_durable.stores.folder import BLOBS, PACKS
-from notebook_durable.stores.keys import Signer, sync_folder
+from notebook_durable.stores.keys import Signer
 from notebook_durable.stores.layout import Image, Misshapen, data_span, image_of, shape_of
 from notebook_durable.stores.mapping import map_private
 from notebook_durable.stores.packs import SUFFIX, PackWriter
 from notebook_durable.stores.references import BlobRef, PackRef
-from notebook_durable.stores.syncing import Digesting, sync_file, write_at
+from notebook_durable.stores.syncing import Digesting, write_at
 
-__all__ = ["LARGEST_IN_PACK", "LARGEST_IN_ROW", "READING", "TEMPORARY", "Blobs", "Parts", "Unbelievable"]
+__all__ = ["LARGEST_IN_PACK", "LARGEST_IN_ROW", "READING", "Blobs", "Parts", "Unbelievable"]
 
 #: Bytes up to which a value lies in its row, and up to which it lies in a pack.
 LARGEST_IN_ROW, LARGEST_IN_PACK = 64 << 10, 4 << 20
-TEMPORARY = ".tmp"
 _BEGINNING = 24
 #: Bytes that are read at a time where only their digest is wanted.
 _CHUNK = 4 << 20
@@ -113,32 +112,16 @@ class Blobs:
         self._pack.give_up()
 
     def _write_file(self, image: Image) -> BlobRef:
-        place = self._folder / BLOBS
-        if not place.is_dir():
-            place.mkdir(mode=0o700, exist_ok=True)
-            sync_folder(self._folder)
-        temporary = place / f"{os.getpid()}-{secrets.token_hex(8)}{TEMPORARY}"
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
+        with making(self._folder) as file:
+            digesting = Digesting(self._signer.hasher(), image.pieces, image.length)
             try:
-                digesting = Digesting(self._signer.hasher(), image.pieces, image.length)
-                try:
-                    write_at(descriptor, image.pieces, 0)
-                except BaseException:
-                    digesting.stop()
-                    raise
-                reference = BlobRef(digesting.result(), image.length)
-                known = self._is_whole(reference)
-                if not known:
-                    sync_file(descriptor)
-            finally:
-                os.close(descriptor)
-            if not known:
-                # Takes the place of a damaged one, whose bytes who maps it keeps.
-                temporary.replace(self._path(reference))
-        finally:
-            temporary.unlink(missing_ok=True)
-        sync_folder(place)
+                write_at(file.descriptor, image.pieces, 0)
+            except BaseException:
+                digesting.stop()
+                raise
+            reference = BlobRef(digesting.result(), image.length)
+            if not self._is_whole(reference):
+                file.digest = reference.digest
         return reference
 
     def _is_whole(self, reference: BlobRef) -> bool:

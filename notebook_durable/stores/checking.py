@@ -12,7 +12,8 @@ from notebook_durable.model import RunId
 from notebook_durable.parts import text_id
 from notebook_durable.protocols import Checked, Problem
 from notebook_durable.stores import extras, rows, texts
-from notebook_durable.stores.blobs import TEMPORARY, Blobs
+from notebook_durable.stores.blob_file import TEMPORARY
+from notebook_durable.stores.blobs import Blobs
 from notebook_durable.stores.folder import QUARANTINE
 from notebook_durable.stores.keys import Signer
 from notebook_durable.stores.references import ROW, reference_from

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from notebook_durable.protocols import DiskUsage
-from notebook_durable.stores.blobs import TEMPORARY
+from notebook_durable.stores.blob_file import TEMPORARY
 from notebook_durable.stores.folder import BLOBS, PACKS, QUARANTINE, free_space
 from notebook_durable.stores.gate import Gate
 from notebook_durable.stores.packs import SUFFIX

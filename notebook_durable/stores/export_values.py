@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hmac
 import os
-import secrets
 from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 
 from notebook_durable.errors import DamagedValueError
-from notebook_durable.stores.blobs import READING, TEMPORARY
+from notebook_durable.stores.blob_file import making
+from notebook_durable.stores.blobs import READING
 from notebook_durable.stores.folder import BLOBS, PACKS
-from notebook_durable.stores.keys import Signer, sync_folder
+from notebook_durable.stores.keys import Signer
 from notebook_durable.stores.packs import SUFFIX
 from notebook_durable.stores.references import BlobRef, PackRef, reference_from
-from notebook_durable.stores.syncing import sync_file, write_at
+from notebook_durable.stores.syncing import write_at
 
 __all__ = ["keep", "pieces_of"]
 
@@ -97,23 +97,8 @@ def keep(folder: Path, signer: Signer, pieces: Iterable[bytes], length: int) -> 
     Raises:
         OSError: if it can't be written.
     """
-    place = folder / BLOBS
-    if not place.is_dir():
-        place.mkdir(mode=0o700, exist_ok=True)
-        sync_folder(folder)
-    temporary = place / f"{os.getpid()}-{secrets.token_hex(8)}{TEMPORARY}"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        try:
-            digest = _write(descriptor, signer, pieces)
-            sync_file(descriptor)
-        finally:
-            os.close(descriptor)
-        # In place of one that may be there already: who has mapped that keeps it.
-        temporary.replace(place / digest)
-    finally:
-        temporary.unlink(missing_ok=True)
-    sync_folder(place)
+    with making(folder) as file:
+        file.digest = digest = _write(file.descriptor, signer, pieces)
     return BlobRef(digest, length)
 
 

@@ -7,7 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
-from notebook_durable.errors import JournalCorruptError, JournalFormatError, JournalUnwritableError
+from notebook_durable.errors import JournalCorruptError, JournalFormatError, JournalUnwritableError, quoted
 from notebook_durable.stores.keys import sync_folder
 
 __all__ = [
@@ -129,14 +129,12 @@ def free_space(path: Path) -> int | None:
 
 def move_away(folder: Path) -> str:
     """Return the line to type that sets a journal aside without losing anything of it."""
-    import shlex
-
     target = folder.with_name(folder.name + "-damaged")
     number = 2
     while target.exists():
         target = folder.with_name(f"{folder.name}-damaged-{number}")
         number += 1
-    return f"mv {shlex.quote(str(folder))} {shlex.quote(str(target))}"
+    return f"mv {quoted(str(folder))} {quoted(str(target))}"
 
 
 def unwritable(path: Path, error: OSError) -> JournalUnwritableError:

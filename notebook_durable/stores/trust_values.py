@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import hmac
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from notebook_durable.stores.blobs import LARGEST_IN_PACK, READING, TEMPORARY, Blobs, Unbelievable
+from notebook_durable.stores.blob_file import making
+from notebook_durable.stores.blobs import LARGEST_IN_PACK, READING, Blobs, Unbelievable
 from notebook_durable.stores.folder import BLOBS, PACKS
-from notebook_durable.stores.keys import Signer, sync_folder
+from notebook_durable.stores.keys import Signer
 from notebook_durable.stores.layout import Image, Misshapen, data_span, header_size, shape_of
 from notebook_durable.stores.packs import SUFFIX
 from notebook_durable.stores.references import BlobRef, PackRef, reference_from
-from notebook_durable.stores.syncing import sync_file, write_at
+from notebook_durable.stores.syncing import write_at
 
 __all__ = ["Copier", "look", "plain"]
 
@@ -168,28 +168,15 @@ class Copier:
             return self._blobs.write_image(Image((memoryview(data),), len(data)))
 
     def _stream(self, descriptor: int, offset: int, reference: BlobRef | PackRef) -> BlobRef:
-        place = self._folder / BLOBS
-        place.mkdir(mode=0o700, exist_ok=True)
-        temporary = place / f"{os.getpid()}-{secrets.token_hex(8)}{TEMPORARY}"
-        target = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            try:
-                mine, theirs, done = self._signer.hasher(), self._old and self._old.hasher(), 0
-                for chunk in _chunks(descriptor, offset, reference.length):
-                    write_at(target, [memoryview(chunk)], done)
-                    mine.update(chunk)
-                    if theirs:
-                        theirs.update(chunk)
-                    done += len(chunk)
+        with making(self._folder) as file:
+            mine, theirs, done = self._signer.hasher(), self._old and self._old.hasher(), 0
+            for chunk in _chunks(descriptor, offset, reference.length):
+                write_at(file.descriptor, [memoryview(chunk)], done)
+                mine.update(chunk)
                 if theirs:
-                    _check(theirs.hexdigest(), reference)
-                sync_file(target)
-            finally:
-                os.close(target)
-            copy = BlobRef(mine.hexdigest(), reference.length)
-            # A new name: what is there already, from a run of this that was killed, is the same; a map of it stays.
-            temporary.replace(place / copy.digest)
-        finally:
-            temporary.unlink(missing_ok=True)
-        sync_folder(place)
-        return copy
+                    theirs.update(chunk)
+                done += len(chunk)
+            if theirs:
+                _check(theirs.hexdigest(), reference)
+            file.digest = digest = mine.hexdigest()
+        return BlobRef(digest, reference.length)

@@ -26,8 +26,8 @@ from notebook_durable.errors import (
     UntrustedJournalError,
 )
 from notebook_durable.model import Attempt, Claim, Entry, EntryStatus, Extra, Owner, RunId
+from notebook_durable.stores import blob_file, collecting, mapping, packs, syncing
 from notebook_durable.stores import blobs as blobs_module
-from notebook_durable.stores import collecting, mapping, packs, syncing
 from notebook_durable.stores.keys import Signer
 from notebook_durable.stores.layout import Misshapen, data_span, image_of, shape_of
 from notebook_durable.stores.references import BlobRef, PackRef, reference_from, row_lengths
@@ -400,8 +400,8 @@ class TestFiles:
 
             return told
 
-        monkeypatch.setattr(blobs_module, "sync_file", telling("file", blobs_module.sync_file))
-        monkeypatch.setattr(blobs_module, "sync_folder", telling("folder", blobs_module.sync_folder))
+        monkeypatch.setattr(blob_file, "sync_file", telling("file", blob_file.sync_file))
+        monkeypatch.setattr(blob_file, "sync_folder", telling("folder", blob_file.sync_folder))
         monkeypatch.setattr(packs, "sync_data", telling("pack", packs.sync_data))
         monkeypatch.setattr(store, "_put", telling("row", store._put))
         store.record(claim, entry(0, FILE))
@@ -483,7 +483,7 @@ class TestFaults:
                 patched.setattr(syncing, "_CHUNK", 1 << 20)
                 patched.setattr(syncing, "_SMALL_CHUNK", 1 << 12)
             elif call == "sync":
-                patched.setattr(blobs_module, "sync_file", fail)
+                patched.setattr(blob_file, "sync_file", fail)
                 patched.setattr(packs, "sync_data", fail)
             else:
                 patched.setattr(Path, "replace", fail)

@@ -70,7 +70,7 @@ def test_a_moved_key_is_found(home: Path, default: Path) -> None:
     error = use(home / "other")
     assert error is not None
     assert (error.whose, error.found) == ("moved", str(default))
-    assert f"export NOTEBOOK_DURABLE_KEY_FILE='{default}'" in str(error)
+    assert f"export NOTEBOOK_DURABLE_KEY_FILE={default}" in str(error)
     assert f"%config Durable.key_file = '{default}'" in str(error)
 
 

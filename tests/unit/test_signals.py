@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import signal
@@ -635,6 +636,22 @@ def test_stop_while_the_handler_is_put_in_place(monkeypatch):
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     guard.install()
     with pytest.raises(KeyboardInterrupt):
+        stop()
+    guard.uninstall()
+
+
+@pytest.mark.parametrize("missing", ["files", "threads"])
+def test_too_many_open_files_or_threads(missing, monkeypatch):
+    """What hears Stop inside of C code is left out; the cell runs, and Stop is Stop."""
+
+    def fail(*_):
+        raise OSError(errno.EMFILE, "Too many open files") if missing == "files" else RuntimeError("can't start")
+
+    guard = SigintGuard()
+    with monkeypatch.context() as patched:
+        patched.setattr(*((socket, "socketpair") if missing == "files" else (threading.Thread, "start")), fail)
+        guard.install()
+    with guard.watch(lambda: None), pytest.raises(KeyboardInterrupt):
         stop()
     guard.uninstall()
 
