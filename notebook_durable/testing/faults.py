@@ -5,6 +5,7 @@ Not compiled into production: the wrapped store doesn't know of them.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -128,6 +129,7 @@ class ReplayingStore(_Wrapper):
     def __init__(self, store: Store) -> None:
         super().__init__(store)
         self.reentered = 0
+        self._thread = threading.get_ident()
 
     def record(self, claim: Claim, entry: Entry, attempt: Attempt | None = None, extra: Extra | None = None) -> None:
         self.inner.record(claim, entry, attempt, extra)
@@ -138,7 +140,11 @@ class ReplayingStore(_Wrapper):
     def record_many(self, claim: Claim, records: Sequence[Record]) -> None:
         self.inner.record_many(claim, records)
         found = {entry.status for entry, _, _ in records}
-        # A failure has to reach the body first: what the body does then decides whether it replays.
+        # A failure has to reach the body first: what the body does then decides whether it replays. And a group that a
+        # thread has written because the body's was busy is followed by one of the body's: between them the pass would
+        # lose what was computed since, which then is computed again.
+        if threading.get_ident() != self._thread:
+            return
         if EntryStatus.SUCCEEDED in found and EntryStatus.FAILED not in found:
             self.reentered += 1
             raise Reenter(records[0][0].name)
