@@ -219,7 +219,7 @@ class TestNames:
         one.export(fill(one), tmp_path / "my f.zip", now=5.0)
         fill(two, [VALUES[0]])
         before = state(two)
-        with pytest.raises(ConfigurationError, match=r'my f.zip" --as NAME[\s\S]*my f.zip" --replace'):
+        with pytest.raises(ConfigurationError, match=r"my f.zip' --as NAME[\s\S]*my f.zip' --replace"):
             two.adopt(tmp_path / "my f.zip", now=6.0)
         assert state(two) == before
 
