@@ -28,7 +28,7 @@ _PRELUDE = """
     import os, signal, sys
     from pathlib import Path
     from notebook_durable.model import *
-    from notebook_durable.stores import blobs, packs, syncing
+    from notebook_durable.stores import blob_file, packs, syncing
     from notebook_durable.stores.keys import Signer
     from notebook_durable.stores.sqlite import SqliteStore
     from notebook_durable.wiring import this_process
@@ -59,7 +59,7 @@ _DIE_AT = """
         syncing._CHUNK = syncing._SMALL_CHUNK = 1 << 14
         syncing.os.pwritev = lambda *given: die() if len(calls) == 3 else (calls.append(1), pwrite(*given))[1]
     elif point == "before the sync":
-        blobs.sync_file = packs.sync_data = die
+        blob_file.sync_file = packs.sync_data = die
     elif point == "before the rename":
         Path.replace = die
     elif point == "after the rename":

@@ -253,6 +253,6 @@ def test_control_c_in_a_terminal(terminal, call):
     terminal.child.sendintr()
     shown = terminal.prompt()
     assert "KeyboardInterrupt" in shown
-    assert "notebook_durable/" not in shown
+    assert "notebook_durable/" not in shown, shown
     assert "interrupted" in terminal.cell("%durable")
     assert "ok 2" in terminal.cell("print('ok', 1 + 1)")

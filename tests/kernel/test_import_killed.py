@@ -19,7 +19,7 @@ KEY = b"k" * 32
 VICTIM = """
 import os, signal, sys
 from pathlib import Path
-from notebook_durable.stores import adopting, export_values, rows, sqlite
+from notebook_durable.stores import adopting, blob_file, rows, sqlite
 from notebook_durable.stores.export_file import Archive
 from notebook_durable.stores.keys import Signer
 from notebook_durable.stores.sqlite import SqliteStore
@@ -41,7 +41,7 @@ def before(owner, name):
     setattr(owner, name, call)
 
 if point == "sync":
-    before(export_values, "sync_file")
+    before(blob_file, "sync_file")
 elif point == "piece":
     real = Archive.pieces
     def pieces(self, *args):

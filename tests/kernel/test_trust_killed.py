@@ -26,7 +26,7 @@ SIZES = (10, 100_000, 5_000_000, 200_000, 6_000_000, 1000)
 CHILD = """
     import os, signal, sys
     from pathlib import Path
-    from notebook_durable.stores import collecting, trust_part, trust_values, trusting
+    from notebook_durable.stores import blob_file, collecting, trust_part, trust_values, trusting
     from notebook_durable.stores.keys import Signer
     from notebook_durable.stores.sqlite import SqliteStore
 
@@ -44,7 +44,7 @@ CHILD = """
 
     holder, name = {
         "write": (trust_values, "write_at"),
-        "file is there": (trust_values, "sync_folder"),
+        "file is there": (blob_file, "sync_folder"),
         "wait": (store._kept.blobs, "wait"),
         "sign": (trusting, "_set"),
         "meta": (trusting, "maker"),
