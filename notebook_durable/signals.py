@@ -11,7 +11,7 @@ the next time its loop wakes up. :class:`SigintGuard` stands in front of the han
 - the loop sleeps, or works for somebody else: the cell's task is cancelled and the loop woken.
 
 A handler can't run while the main thread is inside C code, so :meth:`~SigintGuard.watch` listens where C can still
-speak, and a Stop that the main thread has missed on its way into such code is sent again (see ``wakeup.py``).
+speak, and the main thread is interrupted if it missed a Stop on its way into such code (see ``wakeup.py``).
 """
 
 from __future__ import annotations
@@ -237,7 +237,6 @@ class _Installed:
         self._guards: list[SigintGuard] = []
         self._wakeup: Wakeup | None = None
         self._calls = 0
-        self._resent_at: int | None = None
         self.previous: _Handler = None
 
     def add(self, guard: SigintGuard) -> None:
@@ -256,7 +255,7 @@ class _Installed:
 
     def _new_wakeup(self) -> Wakeup | None:
         try:
-            return Wakeup(signal.SIGINT, self._heard, lambda: self._calls, self._resend)
+            return Wakeup(signal.SIGINT, self._heard, lambda: self._calls)
         except (OSError, RuntimeError):
             _log.debug("Stop can't be heard while C code runs", exc_info=True)
             return None
@@ -281,26 +280,15 @@ class _Installed:
         if self._wakeup is not None:
             self._wakeup.listen()
 
-    # Called in the thread of the wakeup.
-
-    def _heard(self) -> None:
+    def _heard(self) -> None:  # in the thread of the wakeup
         for guard in tuple(self._guards):
             guard._call_on_stop()
-
-    def _resend(self, calls: int) -> bool:
-        if signal.getsignal(signal.SIGINT) is not _on_sigint:
-            return False
-        self._resent_at = calls
-        return True
 
     def outside_of(self, guard: SigintGuard) -> SigintGuard | None:
         index = self._guards.index(guard) if guard in self._guards else 0
         return self._guards[index - 1] if index else None
 
     def handle(self, signum: int, frame: FrameType | None) -> None:
-        resent_at, self._resent_at = self._resent_at, None
-        if resent_at is not None and resent_at != self._calls:
-            return  # it came through just before it was sent again
         self._calls += 1
         if _goes_nowhere(frame):
             _thread.start_new_thread(_interrupt_later, (signum,))

@@ -5,7 +5,8 @@ in Python runs when the main thread gets back to Python code. Two things come of
 
 - whoever wants it is told of the byte, from this thread;
 - a signal that arrives after the main thread's last look for one and before ``time.sleep``, ``select`` or any other
-  C code begins to wait would be noticed when that wait is over, perhaps hours later. It is sent again.
+  C code begins to wait would be noticed when that wait is over, perhaps hours later. So if its handler isn't called
+  soon, the wait is interrupted: by SIGURG, which means nothing to anybody, and can't be taken for a second one of it.
 """
 
 from __future__ import annotations
@@ -16,13 +17,15 @@ import socket
 import threading
 import weakref
 from collections.abc import Callable
+from types import FrameType
 
 __all__ = ["Wakeup"]
 
 _DONE = 0  # no signal has this number
-#: Seconds without a call of the Python handler after which the signal is sent again, each time. Long C code delays that
-#: call as well, and hears of its signal no more often than a person would press.
+#: Seconds without a call of the Python handler after which the main thread is nudged, each time. Long C code delays
+#: that call as well, and is not to be bothered for ever.
 _PATIENCE = (0.05, 0.2, 1.0)
+_NUDGE: signal.Signals | None = getattr(signal, "SIGURG", None) if hasattr(signal, "pthread_kill") else None
 
 
 class Wakeup:
@@ -30,21 +33,17 @@ class Wakeup:
 
     Args:
         signum: the signal.
-        heard: called on another thread for each that arrives, possibly more often (it may be sent again).
+        heard: called on another thread for each that arrives.
         calls: tells how often the Python handler of the signal has been called.
-        resend: called before the signal is sent again, with what ``calls`` said; False if it must not be.
 
     Raises:
         OSError, RuntimeError: if there are too many open files or threads.
     """
 
-    def __init__(
-        self, signum: int, heard: Callable[[], None], calls: Callable[[], int], resend: Callable[[int], bool]
-    ) -> None:
+    def __init__(self, signum: int, heard: Callable[[], None], calls: Callable[[], int]) -> None:
         self._signum = signum
         self._heard = heard
         self._calls = calls
-        self._resend = resend
         self._seen = calls()
         self._main = threading.get_ident()
         self._chained = -1
@@ -59,6 +58,8 @@ class Wakeup:
             raise
         _open.add(self)
         self.listen()
+        if _NUDGE is not None and signal.getsignal(_NUDGE) == signal.SIG_DFL:
+            signal.signal(_NUDGE, _nothing)
 
     def listen(self) -> None:
         """Take the descriptor, again if somebody has taken it since. They are sent what comes in (asyncio listens)."""
@@ -80,6 +81,8 @@ class Wakeup:
 
     def _give_back(self) -> None:
         _open.discard(self)
+        if _NUDGE is not None and signal.getsignal(_NUDGE) is _nothing:
+            signal.signal(_NUDGE, signal.SIG_DFL)
         found = signal.set_wakeup_fd(-1)
         if found == self._write.fileno():
             found = self._chained  # otherwise somebody has replaced us meanwhile: theirs stays
@@ -108,7 +111,7 @@ class Wakeup:
                 patience = list(_PATIENCE)
             elif data is None:
                 patience = patience[1:]
-                self._send_again()
+                self.nudge()
 
     def _receive(self, timeout: float | None) -> bytes | None:
         """Return the bytes of some signals, b"" at the end, None when the time is over."""
@@ -122,9 +125,10 @@ class Wakeup:
         seen, self._seen = self._seen, self._calls()
         return self._seen == seen
 
-    def _send_again(self) -> None:
-        if self._resend(self._seen) and hasattr(signal, "pthread_kill"):
-            signal.pthread_kill(self._main, self._signum)
+    def nudge(self) -> None:
+        """Have the main thread look for signals, whatever it waits for; not if somebody else uses ours for that."""
+        if _NUDGE is not None and signal.getsignal(_NUDGE) is _nothing:
+            signal.pthread_kill(self._main, _NUDGE)
 
     def _pass_on(self, data: bytes) -> None:
         if self._chained != -1:
@@ -132,6 +136,10 @@ class Wakeup:
                 os.write(self._chained, data)
             except OSError:
                 pass  # its owner closed it, or it is full: then it has been woken already
+
+
+def _nothing(signum: int, frame: FrameType | None) -> None:
+    """Handle what is sent to interrupt a wait: Python has called the other signal's handler as well."""
 
 
 _open: weakref.WeakSet[Wakeup] = weakref.WeakSet()
