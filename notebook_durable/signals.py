@@ -36,6 +36,7 @@ __all__ = ["SigintGuard"]
 
 _log = logging.getLogger("notebook_durable")
 _ON_STOP_TAKES = 5.0  # seconds, at most, that the end of a block waits for it
+_MOMENTS = 5  # of 2 ms, that a Stop is put off where it would do harm
 _Handler = Any  # what signal.getsignal gives: a callable, an enum member, or None
 
 
@@ -236,7 +237,7 @@ class _Installed:
     def __init__(self) -> None:
         self._guards: list[SigintGuard] = []
         self._wakeup: Wakeup | None = None
-        self._calls = 0
+        self._calls = self._postponed = 0
         self.previous: _Handler = None
 
     def add(self, guard: SigintGuard) -> None:
@@ -290,9 +291,11 @@ class _Installed:
 
     def handle(self, signum: int, frame: FrameType | None) -> None:
         self._calls += 1
-        if _goes_nowhere(frame):
+        if _goes_nowhere(frame) and self._postponed < _MOMENTS:
+            self._postponed += 1  # it may wait for a lock there, and then for long
             _thread.start_new_thread(_interrupt_later, (signum,))
             return
+        self._postponed = 0
         if not self._guards:
             raise KeyboardInterrupt  # somebody kept our handler and put it back
         *others, newest = self._guards
@@ -476,13 +479,16 @@ def _goes_nowhere(frame: FrameType | None) -> bool:
 
     In the callback of a weak reference Python prints it as ignored, and goes on. It isn't rare: the garbage collector
     calls them first thing after a long stretch of C. In ``Thread.is_alive`` it makes Python (before 3.13) take the
-    thread for dead: ipykernel asks that of its sender at each flush, and would then send from two threads at once.
+    thread for dead: ipykernel asks that of its sender at each flush, and would then send from two threads at once. And
+    around the lock of a ``Condition`` it may leave the lock taken, for ever: each flush waits for an ``Event``.
     """
     if frame is None:
         return False
     name, module = frame.f_code.co_name, frame.f_globals.get("__name__")
     if module == "threading":
-        return name == "_wait_for_tstate_lock" and not frame.f_locals.get("block", True)
+        if name == "_wait_for_tstate_lock":
+            return not frame.f_locals.get("block", True)
+        return name in ("__enter__", "__exit__", "_acquire_restore", "_release_save")
     return name in ("_remove", "remove") and module in ("_weakrefset", "weakref")
 
 

@@ -619,6 +619,40 @@ def test_is_alive_is_not_interrupted(guard):
     assert thread.is_alive()
 
 
+def test_the_lock_of_a_condition_is_not_left_taken(guard):
+    """Stop just before it is released waits; one while somebody else has it for long doesn't wait for that."""
+    condition, frames = threading.Condition(threading.Lock()), []
+    sys.setprofile(lambda frame, *_: frames.append(frame))
+    with condition:
+        pass
+    sys.setprofile(None)
+    (frame,) = {frame for frame in frames if frame.f_code.co_name == "__exit__"}
+
+    def press():
+        signals._on_sigint(signal.SIGINT, frame)
+        assert guard.stops == 0
+        time.sleep(60)
+
+    with pytest.raises(KeyboardInterrupt):
+        press()
+    assert guard.stops == 1
+
+    def wait_long():
+        thread = threading.Thread(target=when_waiting)
+        with condition._lock:
+            thread.start()
+            condition.__enter__()
+
+    def when_waiting():
+        while sys._current_frames()[threading.main_thread().ident].f_code.co_name != "__enter__":
+            pass
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        wait_long()
+    assert guard.stops == 2
+
+
 def test_stop_while_the_handler_is_put_back(monkeypatch):
     """It is raised when that is done."""
     guard = SigintGuard()
