@@ -416,13 +416,13 @@ class _Cancelling(_Block):
 class _Watch(_Block):
     """One block of :meth:`SigintGuard.watch`."""
 
-    __slots__ = ("_called", "_finished", "_on_stop", "_watched")
+    __slots__ = ("_called", "_finished", "_on_stop")
 
     def __init__(self, guard: SigintGuard, on_stop: Callable[[], Any] | None) -> None:
         super().__init__(guard)
         self._on_stop = on_stop
-        self._called = self._watched = False
-        self._finished: threading.Event | None = None
+        self._called = False
+        self._finished: threading.Event | None = None  # None: nothing is watched
 
     def _enter(self) -> None:
         guard = self._guard
@@ -432,16 +432,15 @@ class _Watch(_Block):
         self._finished = threading.Event()
         with guard._watches_lock:
             guard._watches.append(self)
-        self._watched = True
         _installed.listen()
 
     def _exit(self) -> None:
-        if not self._watched:
+        if self._finished is None:
             return
         with self._guard._watches_lock:
             if self in self._guard._watches:  # not if the guard was given up meanwhile
                 self._guard._watches.remove(self)
-        if self._called and self._finished is not None:
+        if self._called:
             self._finished.wait(_ON_STOP_TAKES)  # it would stop what comes after the block
 
     def take(self) -> bool:

@@ -198,7 +198,7 @@ def nap():
     ],
 )
 def test_a_stop_that_python_missed(live, name, body):
-    """A signal that nothing wakes the main thread for (here: it came in another thread) is sent again."""
+    """A signal that nothing wakes the main thread for (here: it came in another thread) interrupts the wait."""
     live.run(UNNOTICED)
     ran = live.run(f"%%durable {name[-60:]}\n{body}")
     assert (ran.status, ran.reply["ename"]) == ("error", "KeyboardInterrupt"), ran.traceback

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -484,19 +485,27 @@ def test_uninstall_inside_a_watch():
     block.__exit__(None, None, None)
 
 
-def elsewhere() -> None:
+def press_elsewhere(asleep: str) -> threading.Thread:
     """Have Stop reach the process in another thread, as if the main thread had just begun to wait in C.
 
     It is what happens when the signal comes between Python's last look and the system call: nothing wakes it.
+
+    Args:
+        asleep: name of the function in which the main thread waits.
     """
-    main = threading.main_thread().ident
 
     def press():
-        while sys._current_frames()[main].f_code.co_name != "step":
-            pass
+        wait_until_in(asleep)
         signal.pthread_kill(threading.get_ident(), signal.SIGINT)
 
-    threading.Thread(target=press).start()
+    thread = threading.Thread(target=press)
+    thread.start()
+    return thread
+
+
+def wait_until_in(function: str) -> None:
+    while sys._current_frames()[threading.main_thread().ident].f_code.co_name != function:
+        pass
 
 
 def test_a_stop_that_nobody_noticed(guard):
@@ -505,8 +514,7 @@ def test_a_stop_that_nobody_noticed(guard):
     def step():
         time.sleep(60)
 
-    elsewhere()
-
+    press_elsewhere("step")
     with pytest.raises(KeyboardInterrupt):
         step()
     assert guard.stops == 1
@@ -518,16 +526,8 @@ def test_a_stop_that_a_sleeping_loop_did_not_notice():
     async def main():
         guard = SigintGuard(asyncio.current_task())
         guard.install()
-        main = threading.main_thread().ident
-
-        def press():
-            while sys._current_frames()[main].f_code.co_name != "select":
-                pass
-            signal.pthread_kill(threading.get_ident(), signal.SIGINT)
-
-        thread = threading.Thread(target=press)
+        thread = press_elsewhere("select")
         try:
-            thread.start()
             await asyncio.sleep(60)
         except asyncio.CancelledError:
             return guard.stops
@@ -598,35 +598,13 @@ def test_signals_of_a_forked_child_are_its_own(guard):
     assert guard.stops == 0
 
 
-@pytest.mark.skipif(sys.version_info >= (3, 13), reason="is_alive is written in C")
-def test_is_alive_is_not_interrupted(guard):
-    """Python would take a living thread for a dead one."""
+def check_put_off(guard: SigintGuard, do: Callable[[], object], where: str) -> None:
+    """Stop in the function ``where`` that ``do`` calls is not raised there, and a moment later it is, once."""
     frames = []
-    thread = threading.Thread(target=threading.Event().wait, args=(60,), daemon=True)
-    thread.start()
     sys.setprofile(lambda frame, *_: frames.append(frame))
-    thread.is_alive()
+    do()
     sys.setprofile(None)
-    (frame,) = {frame for frame in frames if frame.f_code.co_name == "_wait_for_tstate_lock"}
-
-    def press():
-        signals._on_sigint(signal.SIGINT, frame)
-        assert guard.stops == 0
-        time.sleep(60)
-
-    with pytest.raises(KeyboardInterrupt):
-        press()
-    assert thread.is_alive()
-
-
-def test_the_lock_of_a_condition_is_not_left_taken(guard):
-    """Stop just before it is released waits; one while somebody else has it for long doesn't wait for that."""
-    condition, frames = threading.Condition(threading.Lock()), []
-    sys.setprofile(lambda frame, *_: frames.append(frame))
-    with condition:
-        pass
-    sys.setprofile(None)
-    (frame,) = {frame for frame in frames if frame.f_code.co_name == "__exit__"}
+    (frame,) = {frame for frame in frames if frame.f_code.co_name == where}
 
     def press():
         signals._on_sigint(signal.SIGINT, frame)
@@ -637,6 +615,26 @@ def test_the_lock_of_a_condition_is_not_left_taken(guard):
         press()
     assert guard.stops == 1
 
+
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="is_alive is written in C")
+def test_is_alive_is_not_interrupted(guard):
+    """Python would take a living thread for a dead one."""
+    thread = threading.Thread(target=threading.Event().wait, args=(60,), daemon=True)
+    thread.start()
+    check_put_off(guard, thread.is_alive, "_wait_for_tstate_lock")
+    assert thread.is_alive()
+
+
+def test_the_lock_of_a_condition_is_not_left_taken(guard):
+    """Stop just before it is released waits; one while somebody else has it for long doesn't wait for that."""
+    condition = threading.Condition(threading.Lock())
+
+    def enter_and_leave():
+        with condition:
+            pass
+
+    check_put_off(guard, enter_and_leave, "__exit__")
+
     def wait_long():
         thread = threading.Thread(target=when_waiting)
         with condition._lock:
@@ -644,8 +642,7 @@ def test_the_lock_of_a_condition_is_not_left_taken(guard):
             condition.__enter__()
 
     def when_waiting():
-        while sys._current_frames()[threading.main_thread().ident].f_code.co_name != "__enter__":
-            pass
+        wait_until_in("__enter__")
         signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
